@@ -1,0 +1,1 @@
+"""Whisper weights in, an ONNX bundle for whisperd out."""

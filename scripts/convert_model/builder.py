@@ -1,0 +1,186 @@
+"""A thin layer over onnx.helper: nodes with generated names, and tensors laid out in one raw data file.
+
+Everything is in insertion order and nothing depends on the clock, the machine or the onnx release, so that
+equal weights give equal bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper
+
+from .quantise import quantise_columns
+
+Array = npt.NDArray[Any]
+
+#: The operator set of Kirkstone-era ONNX Runtime; every run-time from 1.14 on reads it.
+OPSET = 17
+#: Written explicitly: the default would follow the installed onnx release and change the bytes.
+IR_VERSION = 8
+CONTRIB = "com.microsoft"
+#: Tensors up to this size stay inside the .onnx file: shape inference needs the small integer ones.
+INLINE_BYTES = 256
+#: Tensors start on a cache line, so that kernels may read a mapped file directly.
+ALIGNMENT = 64
+
+_DTYPES = {
+    np.dtype(np.float32): TensorProto.FLOAT,
+    np.dtype(np.float16): TensorProto.FLOAT16,
+    np.dtype(np.int8): TensorProto.INT8,
+    np.dtype(np.int64): TensorProto.INT64,
+    np.dtype(np.int32): TensorProto.INT32,
+}
+
+
+class GraphBuilder:
+    """Collects nodes and tensors of one graph.
+
+    Args:
+        name: graph name; `<name>.onnx` and `<name>.data` are the files written.
+        weight_range: largest magnitude of an int8 weight, or None for float32 linear layers.
+    """
+
+    def __init__(self, name: str, weight_range: int | None) -> None:
+        self.name = name
+        self.weight_range = weight_range
+        self._nodes: list[onnx.NodeProto] = []
+        self._tensors: list[onnx.TensorProto] = []
+        self._known: dict[str, str] = {}
+        self._data = bytearray()
+        self._count = 0
+
+    # --- tensors ------------------------------------------------------------------------------------------
+
+    def constant(self, name: str, value: Array) -> str:
+        """Add a tensor to the graph and return its name; a second one with the same bytes is shared."""
+        raw = np.ascontiguousarray(value)
+        blob = raw.astype(raw.dtype.newbyteorder("<"), copy=False).tobytes()
+        key = hashlib.sha256(f"{raw.dtype}{raw.shape}".encode() + blob).hexdigest()
+        if key in self._known:
+            return self._known[key]
+        tensor = TensorProto(name=name, data_type=_DTYPES[raw.dtype], dims=raw.shape)
+        if len(blob) <= INLINE_BYTES:
+            tensor.raw_data = blob
+        else:
+            self._data.extend(b"\0" * (-len(self._data) % ALIGNMENT))
+            self.external(tensor, f"{self.name}.data", len(self._data), len(blob))
+            self._data.extend(blob)
+        self._tensors.append(tensor)
+        self._known[key] = name
+        return name
+
+    def shared(self, name: str, file: str, dtype: npt.DTypeLike, shape: Sequence[int]) -> str:
+        """Refer to a whole file, which holds nothing but this tensor, without writing it."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        tensor = TensorProto(name=name, data_type=_DTYPES[np.dtype(dtype)], dims=shape)
+        self.external(tensor, file, 0, size)
+        self._tensors.append(tensor)
+        return name
+
+    @staticmethod
+    def external(tensor: onnx.TensorProto, file: str, offset: int, length: int) -> None:
+        """Make `tensor` refer to `length` bytes at `offset` of `file`, which lies beside the graph."""
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", file), ("offset", str(offset)), ("length", str(length))):
+            tensor.external_data.add(key=key, value=value)
+
+    def ints(self, *values: int) -> str:
+        """An int64 vector, as shape and axis inputs want it."""
+        return self.constant("i_" + "_".join(str(v) for v in values), np.array(values, np.int64))
+
+    # --- nodes --------------------------------------------------------------------------------------------
+
+    def node(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str] | int = 1,
+        *,
+        domain: str = "",
+        **attributes: Any,
+    ) -> Any:
+        """Add a node; returns its output's name, or the list of names where there are several."""
+        if isinstance(outputs, int):
+            self._count += 1
+            outputs = [f"{op}_{self._count}_{i}" for i in range(outputs)]
+        name = f"n{len(self._nodes)}"
+        node = helper.make_node(op, list(inputs), list(outputs), name=name, domain=domain, **attributes)
+        self._nodes.append(node)
+        return outputs[0] if len(outputs) == 1 else list(outputs)
+
+    def linear(self, x: str, name: str, weight: Array, bias: Array | None = None) -> str:
+        """y = x W^T + b, with W given as Whisper stores it: float[out, in].
+
+        In int8 the input is quantised per tensor at run time and W per output channel here.
+        """
+        weight = weight.astype(np.float32)
+        bias_input = [] if bias is None else [self.constant(f"{name}.b", bias.astype(np.float32))]
+        if self.weight_range is None:
+            y = self.node("MatMul", [x, self.constant(f"{name}.w", weight.T)])
+            return y if bias is None else str(self.node("Add", [y, *bias_input]))
+        rows, scale = quantise_columns(weight, self.weight_range)
+        return self.quantised_matmul(x, name, self.constant(f"{name}.w", rows.T), scale, bias_input)
+
+    def quantised_matmul(
+        self, x: str, name: str, weight: str, scale: Array, bias_input: Sequence[str] = ()
+    ) -> str:
+        """y = x W + b with W already int8[in, out] and one scale per column."""
+        zero = self.constant(f"{name}.z", np.zeros(scale.shape, np.int8))
+        inputs = [x, weight, self.constant(f"{name}.s", scale), zero, *bias_input]
+        return str(self.node("DynamicQuantizeMatMul", inputs, domain=CONTRIB))
+
+    def layer_norm(self, x: str, name: str, gamma: Array, beta: Array) -> str:
+        """LayerNormalization over the last axis, epsilon as in the reference (1e-5)."""
+        inputs = [x, self.constant(f"{name}.g", gamma.astype(np.float32))]
+        return str(
+            self.node(
+                "LayerNormalization",
+                [*inputs, self.constant(f"{name}.b", beta.astype(np.float32))],
+                axis=-1,
+                epsilon=1e-5,
+            )
+        )
+
+    def add_norm(self, x: str, skip: str, name: str, gamma: Array, beta: Array) -> tuple[str, str]:
+        """(LayerNorm(x + skip), x + skip) in one operator: the next block's input and the residual stream."""
+        inputs = [x, skip, self.constant(f"{name}.g", gamma.astype(np.float32))]
+        inputs.append(self.constant(f"{name}.b", beta.astype(np.float32)))
+        self._count += 1
+        normed, total = f"norm_{self._count}", f"sum_{self._count}"
+        self.node("SkipLayerNormalization", inputs, [normed, "", "", total], domain=CONTRIB, epsilon=1e-5)
+        return normed, total
+
+    # --- files --------------------------------------------------------------------------------------------
+
+    def write(
+        self,
+        folder: Path,
+        inputs: Sequence[onnx.ValueInfoProto],
+        outputs: Sequence[onnx.ValueInfoProto],
+    ) -> list[str]:
+        """Write `<name>.onnx` and `<name>.data` into `folder`; returns the file names."""
+        graph = helper.make_graph(self._nodes, self.name, list(inputs), list(outputs), self._tensors)
+        model = helper.make_model(
+            graph,
+            ir_version=IR_VERSION,
+            producer_name="meta-whisper",
+            producer_version="",
+            opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)],
+        )
+        (folder / f"{self.name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
+        (folder / f"{self.name}.data").write_bytes(self._data)
+        return [f"{self.name}.onnx", f"{self.name}.data"]
+
+
+def tensor_input(
+    name: str, shape: Sequence[int | str], dtype: int = TensorProto.FLOAT
+) -> onnx.ValueInfoProto:
+    """A graph input or output; strings in `shape` name free dimensions."""
+    return helper.make_tensor_value_info(name, dtype, list(shape))

@@ -1,0 +1,293 @@
+"""whisperd: the daemon, from configuration to stop.
+
+Read `main`, then `run`, then `_serve`: they tell the whole story. What takes long to import (numpy, the
+model's run-time) is imported where it is needed, so that --help and a mistyped flag are answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from whisperd import __version__, config, listen, logs
+from whisperd.errors import ConfigError, WhisperdError
+
+if TYPE_CHECKING:
+    import socket
+
+    from whisperd.scheduler import Scheduler
+    from whisperd.server import Server
+    from whisperd.speech.bundle import Manifest
+    from whisperd.speech.transcribe import Transcriber
+    from whisperd.systemd import Notifier
+
+log = logging.getLogger("whisperd")
+
+OK, FAILED, FORCED = 0, 1, 130
+
+STATUS_SECONDS = 5.0
+"""How often the line for `systemctl status` is looked at, where no watchdog asks for more."""
+
+EPILOG = """\
+examples:
+  whisperd             serve as /etc/whisperd/whisperd.toml says
+  whisperd --check     check the configuration and every file of the model, and say what is wrong
+  WHISPERD_SOCKET_GROUP= whisperd --socket /tmp/whisper.sock --model ~/.cache/meta-whisper/base
+                       serve on a PC, where there is no group "whisper" to give the socket to
+
+Each option of the configuration file can also be set by a variable WHISPERD_<SECTION>_<OPTION>, such as
+WHISPERD_LOG_LEVEL=debug. A flag overrides a variable, and a variable overrides the file.
+
+SIGTERM and SIGINT (Ctrl-C) stop the daemon when the running request is done or limits.stop_seconds are over;
+a second Ctrl-C stops it at once.
+
+exit codes: 0 stopped or checked without an error, 1 check or start failed, 2 wrong usage,
+            130 stopped by force
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    arguments = _parse(argv)
+    logs.set_up(config.LogConfig(), os.environ)
+    try:
+        settings = config.load(arguments.file, os.environ, arguments.flags)
+        if arguments.check:
+            return check(settings)
+        return run(settings)
+    except WhisperdError as error:
+        return _failed(error.text)
+    except ImportError as error:
+        return _failed(
+            f"a package is missing or broken ({error}): install whisperd and its dependencies again"
+        )
+
+
+def _failed(text: str) -> int:
+    """Say why, in the log and where `systemctl status` shows it after the end."""
+    log.error("%s", text)
+    with contextlib.suppress(ImportError):
+        from whisperd.systemd import Notifier
+
+        Notifier().status(f"failed: {text}")
+    return FAILED
+
+
+def check(settings: config.Config) -> int:
+    """Check all that can be checked without serving; prints what is good, raises for what is not."""
+    listen.group_id(settings.socket.group)
+    print("configuration: good")
+    manifest = _checked_bundle(settings.model)
+    print(f"model: good ({manifest.name}, {manifest.precision}, {settings.model.path})")
+    return OK
+
+
+def run(settings: config.Config) -> int:
+    """Serve until a signal comes."""
+    from whisperd import systemd
+
+    logs.set_up(settings.log, os.environ)
+    # Until the event loop takes over: the model takes seconds to load on the target.
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, _leave)
+    notifier = systemd.Notifier()
+    watchdog_seconds = systemd.watchdog_interval(os.environ, os.getpid())
+    handed_over = systemd.listeners(os.environ, os.getpid())
+    if not handed_over:
+        listen.check(settings.socket)
+
+    begun = time.monotonic()
+    notifier.status("checking the model")
+    _checked_bundle(settings.model)
+    notifier.status("loading the model")
+    engine = _load(settings.model)
+    engine.warm_up()
+    info = engine.info
+    log.info(
+        "model %s (%s), %d threads, languages %s, ready after %.1f s",
+        info.name,
+        info.precision,
+        config.thread_count(settings.model.threads),
+        " ".join(info.allowed_languages),
+        time.monotonic() - begun,
+    )
+
+    own = None if handed_over else listen.bind(settings.socket)
+    sockets = [own.socket] if own else [listener.socket for listener in handed_over]
+    try:
+        return asyncio.run(_serve(settings, engine, sockets, _Signs(notifier, watchdog_seconds)))
+    finally:
+        if own:
+            own.remove()
+
+
+@dataclass
+class _Signs:
+    """What systemd is to hear while the daemon serves."""
+
+    notifier: Notifier
+    watchdog_seconds: float | None
+
+    async def give(self, server: Server, scheduler: Scheduler) -> NoReturn:
+        """Keep the status line and the watchdog fed. sd_watchdog_enabled(3) asks for half the interval."""
+        from whisperd.systemd import Watchdog
+
+        pause = min(STATUS_SECONDS, (self.watchdog_seconds or 2 * STATUS_SECONDS) / 2)
+        watchdog = Watchdog(self.watchdog_seconds) if self.watchdog_seconds else None
+        shown, was_well = "", True
+        while True:
+            if (status := _status_line(server)) != shown:
+                self.notifier.status(status)
+                shown = status
+            if watchdog:
+                well = watchdog.well(scheduler.progress(), time.monotonic())
+                if well:
+                    self.notifier.watchdog()
+                elif was_well:
+                    log.error("the inference worker makes no progress: the watchdog is no longer fed")
+                was_well = well
+            await asyncio.sleep(pause)
+
+
+async def _serve(
+    settings: config.Config, engine: Transcriber, sockets: Sequence[socket.socket], signs: _Signs
+) -> int:
+    from onnxruntime import RunOptions
+
+    from whisperd.scheduler import Scheduler
+    from whisperd.server import Server
+
+    stop = _stop_on_signals(sockets)
+    scheduler = Scheduler(engine, max_queue=settings.limits.max_queue, run_options=RunOptions)
+    scheduler.start()
+    server = Server(scheduler, settings.limits)
+    await server.start(sockets)
+    giving = asyncio.create_task(signs.give(server, scheduler))
+    signs.notifier.ready(_status_line(server))
+    log.info("ready on %s", " ".join(sock.getsockname() for sock in sockets))
+
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({stopped, giving}, return_when=asyncio.FIRST_COMPLETED)
+
+    log.info("stopping")
+    signs.notifier.stopping("stopping")
+    ended = await server.stop()
+    if not ended:
+        log.error("the inference worker does not end: leaving without it")
+        # The worker's thread is inside the run-time, whose clean-up would wait for it or crash.
+        _end_at_once(FAILED)
+    if giving.done():
+        giving.result()  # raises what broke it: a daemon that cannot tell its health is not well
+    giving.cancel()
+    log.info("stopped")
+    return OK
+
+
+def _stop_on_signals(sockets: Sequence[socket.socket]) -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set; a SIGINT after that ends the process."""
+    stop = asyncio.Event()
+
+    def on_signal(signum: int) -> None:
+        if stop.is_set() and signum == signal.SIGINT:
+            log.warning("stopped by force")
+            _end_at_once(FORCED)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, on_signal, signum)
+    return stop
+
+
+def _end_at_once(code: int) -> NoReturn:
+    logging.shutdown()
+    os._exit(code)
+
+
+def _leave(signum: int, frame: Any) -> NoReturn:
+    """Stopped before there is anything to stop cleanly."""
+    raise SystemExit(OK)
+
+
+def _checked_bundle(model: config.ModelConfig) -> Manifest:
+    """Every file of the bundle is what its manifest says, and it knows the configured languages."""
+    from whisperd.speech.bundle import verify
+
+    manifest = verify(model.path)
+    for key, codes in (("language", (model.language,)), ("languages", model.languages)):
+        for code in codes:
+            if code != config.DETECT_LANGUAGE and code not in manifest.tokens.languages:
+                known = " ".join(manifest.tokens.languages)
+                raise ConfigError(f"model.{key}: {manifest.name} does not know {code!r}; it knows: {known}")
+    return manifest
+
+
+def _load(model: config.ModelConfig) -> Transcriber:
+    from whisperd.speech.transcribe import load
+
+    threads = config.thread_count(model.threads)
+    return load(model.path, threads=threads, language=model.language, languages=model.languages)
+
+
+def _status_line(server: Server) -> str:
+    status = server.status()
+    return "{model}: {state}, {queue} waiting, {connections} connections".format_map(status)
+
+
+# --- command line -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Arguments:
+    file: Path | None
+    flags: dict[str, str]
+    check: bool
+
+
+def _parse(argv: Sequence[str] | None) -> _Arguments:
+    parser = argparse.ArgumentParser(
+        prog="whisperd",
+        description="Offline speech recognition (OpenAI Whisper) on a Unix socket.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help=f"configuration file; default: {config.DEFAULT_FILE}, if it is there",
+    )
+    flags = [option for option in config.options() if option.flag]
+    for option in flags:
+        choices = f" One of: {', '.join(option.meta['choices'])}." if option.meta["choices"] else ""
+        parser.add_argument(
+            option.flag,
+            dest=option.key,
+            metavar=option.name.upper(),
+            help=f"{option.meta['doc']}{choices} Default: {option.default}".replace("%", "%%"),
+        )
+    parser.add_argument("--check", action="store_true", help="check configuration and model, and exit")
+    parser.add_argument("--version", action="version", version=f"whisperd {__version__}")
+    found = vars(parser.parse_args(argv))
+    given = {option.flag: found[option.key] for option in flags if found[option.key] is not None}
+    try:
+        config.load(flags=given)
+    except ConfigError as error:
+        parser.error(error.text)
+    file = found["config"] or (config.DEFAULT_FILE if config.DEFAULT_FILE.exists() else None)
+    return _Arguments(file, given, found["check"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Sound in: sample formats, resampling and files."""

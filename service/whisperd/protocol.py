@@ -1,0 +1,225 @@
+"""What the events say: their fields, read with a check and written with a unit. Pure.
+
+`wire` knows how an event is framed, `session` when one may come; this is what stands in it. docs/protocol.md
+is the same knowledge for the other end.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import re
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from . import __version__
+from .audio.pcm import PcmFormat
+from .errors import BadEvent, BadFormat, UnknownModel, WhisperdError
+from .speech.types import ModelInfo, Options, Segment, Transcription
+from .wire import Event, JsonObject
+
+PROTOCOL_VERSION: Final = 1
+FEATURES: Final = ("cancel", "queued", "segments", "status")
+"""What a client may count on after `hello`; a later daemon adds names and takes none away."""
+
+# An id is written to the log beside what the daemon knows to be true: it must not be able to look like it.
+_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+
+class Priority(enum.IntEnum):
+    """Order of service, the lowest first: who waits for an answer goes before who left a file."""
+
+    FINAL = 0
+    PARTIAL = 1
+    FILE = 2
+
+
+_PRIORITIES: Final = {"final": Priority.FINAL, "file": Priority.FILE}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job, and how long it took.
+
+    Attributes:
+        result: the transcription, or the error that stands for it.
+        queue_s: seconds it waited for the worker.
+        run_s: seconds the worker spent on it; 0 where it was never begun.
+    """
+
+    result: Transcription | WhisperdError
+    queue_s: float
+    run_s: float
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client wants of its next clip; the default is that of a client that sends no `transcribe`."""
+
+    id: str | None = None
+    options: Options = Options()
+    priority: Priority = Priority.FINAL
+
+
+# --- read -----------------------------------------------------------------------------------------------------
+
+
+def read_id(event: Event) -> str | None:
+    """The `id` that every answer to this event is to carry.
+
+    Raises:
+        BadEvent: it is not 1 to 64 of the letters, digits, and . _ : -
+    """
+    value = event.data.get("id")
+    if value is not None and not (isinstance(value, str) and _ID.fullmatch(value)):
+        raise BadEvent(f"{event.type}: id must be 1 to 64 of A-Z a-z 0-9 . _ : -, not {reprlib.repr(value)}")
+    return value
+
+
+def read_hello(event: Event) -> None:
+    """Check a `hello`. Names of features that this daemon does not know are no error: the client may be newer.
+
+    Raises:
+        BadEvent: `protocol` is not a whole number from 1 up, or `features` not a list of texts.
+    """
+    version = event.data.get("protocol")
+    if type(version) is not int or version < 1:
+        raise BadEvent(f"hello: protocol must be a whole number from 1 up, not {reprlib.repr(version)}")
+    features = event.data.get("features", [])
+    if not isinstance(features, list) or not all(isinstance(name, str) for name in features):
+        raise BadEvent(f"hello: features must be a list of texts, not {reprlib.repr(features)}")
+
+
+def read_text(event: Event, name: str) -> str | None:
+    """A field that is a text, null or absent; BadEvent otherwise."""
+    value = event.data.get(name)
+    if value is not None and not isinstance(value, str):
+        raise BadEvent(f"{event.type}: {name} must be a text, not {reprlib.repr(value)}")
+    return value
+
+
+def read_transcribe(event: Event, model: ModelInfo, *, extended: bool) -> Request:
+    """What a `transcribe` asks for. `id`, `task` and `priority` count only after `hello` (`extended`).
+
+    Raises:
+        BadEvent: a field has the wrong type, or `priority` is none of those that there are.
+        UnknownModel: `name` is not the model's.
+    """
+    name = read_text(event, "name")
+    if name is not None and name != model.name:
+        raise UnknownModel(f"transcribe: model {reprlib.repr(name)} is not loaded; {model.name!r} is")
+    language = read_text(event, "language")
+    if language is not None:
+        # BCP 47, as in "en-GB" or "pt_BR": Whisper knows languages, not regions.
+        language = re.split("[-_]", language, maxsplit=1)[0].lower()
+    if not extended:
+        return Request(options=Options(language=language))
+    task = read_text(event, "task")
+    priority = read_text(event, "priority") or "final"
+    if priority not in _PRIORITIES:
+        raise BadEvent(
+            f"transcribe: priority must be {' or '.join(_PRIORITIES)}, not {reprlib.repr(priority)}"
+        )
+    options = Options(language=language) if task is None else Options(language=language, task=task)
+    return Request(read_id(event), options, _PRIORITIES[priority])
+
+
+def read_format(event: Event) -> PcmFormat:
+    """The sample format of an `audio-start`.
+
+    Raises:
+        BadEvent: a field is missing or not a whole number.
+        BadFormat: samples like that cannot be converted.
+    """
+    fields: dict[str, int] = {}
+    for name in ("rate", "width", "channels"):
+        value = event.data.get(name)
+        if type(value) is not int:
+            raise BadEvent(f"{event.type}: {name} must be a whole number, not {reprlib.repr(value)}")
+        fields[name] = value
+    return PcmFormat(**fields)
+
+
+def check_chunk(event: Event, fmt: PcmFormat) -> None:
+    """Refuse an `audio-chunk` that says of itself to be of another format than its clip."""
+    for name, expected in (("rate", fmt.rate), ("width", fmt.width), ("channels", fmt.channels)):
+        value = event.data.get(name, expected)
+        if value != expected:
+            raise BadFormat(f"audio-chunk: {name} is {reprlib.repr(value)}, its audio-start said {expected}")
+
+
+# --- write ----------------------------------------------------------------------------------------------------
+
+
+def answer(event_type: str, data: Mapping[str, Any], request_id: str | None = None) -> Event:
+    """An event to the client, with the id of what it answers."""
+    return Event(event_type, dict(data) if request_id is None else {"id": request_id, **data})
+
+
+def error(cause: WhisperdError, request_id: str | None = None) -> Event:
+    """The `error` event of an error."""
+    return answer("error", {"text": cause.text, "code": cause.code, "retry": cause.retry}, request_id)
+
+
+def info(model: ModelInfo, request_id: str | None = None) -> Event:
+    """The answer to `describe`, as Wyoming has it."""
+    description = f"Whisper {model.name}, {model.precision}, licence {model.licence}"
+    asr_model = {
+        "name": model.name,
+        "attribution": {"name": "OpenAI Whisper", "url": model.source},
+        "installed": True,
+        "description": description,
+        "version": None,
+        # What may be asked for, not what the weights know: a client offers this list to a person.
+        "languages": list(model.allowed_languages),
+    }
+    program = {
+        "name": "whisperd",
+        "attribution": {"name": "meta-whisper", "url": ""},
+        "installed": True,
+        "description": "Offline speech recognition with Whisper on ONNX Runtime",
+        "version": __version__,
+        "models": [asr_model],
+        "supports_transcript_streaming": False,
+        "requires_external_vad": True,  # a clip ends with its audio-stop
+        # The log-mel features are relative to the clip's loudest band, and Whisper was trained on noisy speech:
+        # gain changes nothing, and noise reduction takes away more than noise.
+        "prefers_auto_gain_enabled": False,
+        "prefers_noise_reduction_enabled": False,
+    }
+    absent: dict[str, list[Any]] = {name: [] for name in ("tts", "handle", "intent", "wake", "mic", "snd")}
+    return answer("info", {"asr": [program], **absent}, request_id)
+
+
+def transcript(outcome: Outcome, result: Transcription, request: Request, *, extended: bool) -> Event:
+    """The answer to a clip: Wyoming's two fields, and after `hello` everything that is known."""
+    data: JsonObject = {"text": result.text, "language": result.language}
+    if extended:
+        data |= {
+            "audio_seconds": _rounded(result.audio_s),
+            "queue_ms": _rounded(outcome.queue_s * 1000),
+            "features_ms": _rounded(result.timings.features_ms),
+            "encode_ms": _rounded(result.timings.encode_ms),
+            "decode_ms": _rounded(result.timings.decode_ms),
+            "rtf": _rounded(outcome.run_s / result.audio_s) if result.audio_s else None,
+            "fallbacks": result.fallbacks,
+            "segments": [_segment(segment) for segment in result.segments],
+        }
+    return answer("transcript", data, request.id)
+
+
+def _segment(segment: Segment) -> JsonObject:
+    return {
+        "start": _rounded(segment.start_s),
+        "end": _rounded(segment.end_s),
+        "text": segment.text,
+        "avg_logprob": _rounded(segment.avg_logprob),
+        "no_speech_prob": _rounded(segment.no_speech_prob),
+    }
+
+
+def _rounded(number: float) -> float | None:
+    # JSON has no NaN; a probability that is none must not cost its clip the text.
+    return round(float(number), 3) if math.isfinite(number) else None

@@ -1,0 +1,322 @@
+"""The one inference worker: a bounded queue of jobs, and the only thread that runs the model.
+
+Everything that wants a clip transcribed hands a job to `Scheduler.submit` and hears of it once, through the
+job's `deliver` callback. The scheduler knows nothing of sockets or of asyncio, and does not import the model's
+run-time: what it runs is an `Engine`, and what aborts a run in the middle is whatever `run_options` makes.
+
+Order of service: `Priority` first, then first come, first served. A running job is never preempted.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .errors import Cancelled, InternalError, QueueFull, ShuttingDown, WhisperdError
+from .protocol import Outcome, Priority
+from .speech.types import Engine, Int16Samples, ModelInfo, Options, Transcription
+
+log = logging.getLogger(__name__)
+
+
+class Terminable(Protocol):
+    """The part of onnxruntime.RunOptions that aborts a run from another thread."""
+
+    terminate: bool
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the watchdog looks at. Times are those of the scheduler's clock.
+
+    Attributes:
+        count: signs of life of the worker so far; it only rises, and stands still in a stuck worker.
+        busy_since: when the running job began, or None where none runs.
+        last_sign: the newest sign of life, or the submission that ended an idle time.
+        waiting: jobs in the queue, the running one not counted.
+    """
+
+    count: int
+    busy_since: float | None
+    last_sign: float
+    waiting: int
+
+
+class Job:
+    """One clip on its way through the worker. Made by `Scheduler.submit`, and the scheduler's to change.
+
+    Attributes:
+        ahead: how many jobs stood before it when it was submitted, the running one included.
+    """
+
+    __slots__ = (
+        "ahead",
+        "deliver",
+        "options",
+        "pcm",
+        "priority",
+        "run_options",
+        "sequence",
+        "settled",
+        "started",
+        "stop",
+        "submitted",
+    )
+
+    def __init__(
+        self,
+        pcm: Int16Samples,
+        options: Options,
+        priority: Priority,
+        deliver: Callable[[Outcome], None],
+        *,
+        sequence: int,
+        submitted: float,
+    ) -> None:
+        self.pcm = pcm
+        self.options = options
+        self.priority = priority
+        self.deliver = deliver
+        self.sequence = sequence
+        self.submitted = submitted
+        self.ahead = 0
+        self.started: float | None = None
+        self.run_options: Terminable | None = None
+        self.stop: WhisperdError | None = None  # set by another thread: why the worker is to leave it
+        self.settled = False  # its outcome is decided, and there is only one
+
+    def __lt__(self, other: Job) -> bool:
+        return (self.priority, self.sequence) < (other.priority, other.sequence)
+
+
+class Scheduler:
+    """Owns the inference thread and the queue before it. Its methods may be called from any thread."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        max_queue: int = 32,
+        run_options: Callable[[], Terminable | None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Make a scheduler; its worker begins with `start`.
+
+        Args:
+            engine: what the worker runs.
+            max_queue: jobs that may wait beside the one that runs.
+            run_options: makes the run options of one job, as `onnxruntime.RunOptions` does. The default makes
+                none: then a cancelled job is left only between the steps of the engine.
+            clock: monotonic seconds.
+        """
+        self._engine = engine
+        self._max_queue = max_queue
+        self._make_run_options = run_options
+        self._clock = clock
+        self._wake = threading.Condition()
+        self._queue: list[Job] = []  # a heap
+        self._running: Job | None = None
+        self._sequence = 0
+        self._stopping = False
+        self._signs = 0
+        self._last_sign = clock()
+        # A daemon thread: a run-time that hangs for good must not keep the process from ending.
+        self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
+
+    @property
+    def model(self) -> ModelInfo:
+        """What the engine has loaded."""
+        return self._engine.info
+
+    def check(self, options: Options) -> None:
+        """Raise UnknownLanguage or UnknownTask for options that the engine cannot serve."""
+        self._engine.check(options)
+
+    def start(self) -> None:
+        """Start the worker's thread."""
+        self._thread.start()
+
+    def submit(
+        self, pcm: Int16Samples, options: Options, priority: Priority, deliver: Callable[[Outcome], None]
+    ) -> Job:
+        """Queue a clip, int16[n] at 16 kHz mono.
+
+        `deliver` is called exactly once, when the worker is done with the clip, whatever came of it. It runs
+        on the worker's thread, or within `cancel` or `stop`, and must not block: with asyncio it does no more
+        than `loop.call_soon_threadsafe`.
+
+        Raises:
+            QueueFull: `max_queue` jobs are waiting.
+            ShuttingDown: `stop` has been called.
+        """
+        with self._wake:
+            if self._stopping:
+                raise ShuttingDown("the daemon is stopping")
+            # Waiting and running are counted together: whether the worker has picked up the job before this
+            # one already must not decide if this one fits.
+            if self._pending() > self._max_queue:
+                raise QueueFull(f"{self._max_queue} requests are waiting already")
+            now = self._clock()
+            if not self._pending():
+                self._last_sign = now  # the worker was idle, not late: it is to be judged from now on
+            self._sequence += 1
+            job = Job(pcm, options, priority, deliver, sequence=self._sequence, submitted=now)
+            job.ahead = sum(other < job for other in self._queue) + (self._running is not None)
+            heapq.heappush(self._queue, job)
+            self._wake.notify()
+            return job
+
+    def cancel(self, job: Job) -> None:
+        """Take a waiting job out of the queue; make the worker leave a running one soon; or do nothing."""
+        error = Cancelled("cancelled by its client")
+        with self._wake:
+            if job is self._running:
+                self._abort(job, error)
+                return
+            if job not in self._queue:
+                return
+            self._queue.remove(job)
+            heapq.heapify(self._queue)
+        self._settle(job, error)
+
+    def progress(self) -> Progress:
+        """The worker's signs of life."""
+        with self._wake:
+            busy_since = None if self._running is None else self._running.started
+            return Progress(self._signs, busy_since, self._last_sign, len(self._queue))
+
+    def stuck_for(self, seconds: float) -> bool:
+        """Whether there is work, and the worker is dead or has shown no sign of life for this long."""
+        with self._wake:
+            if not self._pending():
+                return False
+            return not self._thread.is_alive() or self._clock() - self._last_sign >= seconds
+
+    def stop(self, grace_seconds: float, abort_seconds: float = 1.0) -> bool:
+        """End the worker; blocks for at most the sum of both times.
+
+        What waits is answered with ShuttingDown at once, and so is what still runs after the grace; the worker
+        then gets `abort_seconds` to leave it. An encoder run is aborted within milliseconds: only a run-time
+        that hangs takes longer.
+
+        Returns:
+            Whether the thread has ended.
+        """
+        with self._wake:
+            self._stopping = True
+            waiting, self._queue = sorted(self._queue), []
+            self._wake.notify()
+        for job in waiting:
+            self._settle(job, ShuttingDown("the daemon is stopping"))
+        if not self._thread.is_alive():
+            return True
+        self._thread.join(grace_seconds)
+        with self._wake:
+            running = self._running
+            if running is not None:
+                self._abort(running, ShuttingDown("the daemon is stopping"))
+        if running is not None:
+            self._settle(running, ShuttingDown("the daemon is stopping"))
+        self._thread.join(abort_seconds)
+        return not self._thread.is_alive()
+
+    # --- under the lock --------------------------------------------------------------------------------------
+
+    def _pending(self) -> int:
+        return len(self._queue) + (self._running is not None)
+
+    def _abort(self, job: Job, error: WhisperdError) -> None:
+        if job.stop is None:
+            job.stop = error
+        if job.run_options is not None:
+            job.run_options.terminate = True
+
+    def _sign_of_life(self) -> None:
+        self._signs += 1
+        self._last_sign = self._clock()
+
+    # --- the worker's thread ---------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while self._work_once():
+            pass
+
+    def _work_once(self) -> bool:
+        # One job to a call, so that no local variable keeps its clip while the worker waits for the next.
+        with self._wake:
+            while not self._queue and not self._stopping:
+                self._wake.wait()
+            if not self._queue:
+                return False
+            job = heapq.heappop(self._queue)
+            job.started = self._clock()
+            self._running = job
+            self._sign_of_life()
+        result = self._run(job)
+        with self._wake:
+            self._running = None
+            self._sign_of_life()
+            result = job.stop or result  # its client has been told already, whatever came of it
+        self._settle(job, result)
+        return True
+
+    def _run(self, job: Job) -> Transcription | WhisperdError:
+        try:
+            run_options = self._make_run_options()
+            with self._wake:
+                job.run_options = run_options
+            control = _JobControl(self, job)
+            control.step()
+            return self._engine.transcribe(job.pcm, job.options, control)
+        except WhisperdError as error:
+            return error.with_traceback(None)  # whose frames would hold the clip
+        except BaseException as error:  # SystemExit too: nothing that an engine raises may end this thread
+            # A run-time that was terminated says so by an exception of no particular type.
+            if job.stop is None:
+                log.exception("transcription of %.2f s of audio failed", len(job.pcm) / 16_000)
+            return InternalError(f"transcription failed: {type(error).__name__}")
+
+    def _step(self, job: Job) -> None:
+        with self._wake:
+            self._sign_of_life()
+            if job.stop is not None:
+                raise Cancelled(job.stop.text)
+
+    # --- any thread ------------------------------------------------------------------------------------------
+
+    def _settle(self, job: Job, result: Transcription | WhisperdError) -> None:
+        with self._wake:
+            if job.settled:
+                return
+            job.settled = True
+            now = self._clock()
+        started = now if job.started is None else job.started
+        try:
+            job.deliver(Outcome(result, queue_s=started - job.submitted, run_s=now - started))
+        except Exception:  # such as an event loop that has been closed; the worker goes on
+            log.exception("the outcome of a job could not be delivered")
+
+
+class _JobControl:
+    """`Control` of one job: what the engine sees of the scheduler."""
+
+    def __init__(self, scheduler: Scheduler, job: Job) -> None:
+        self._scheduler = scheduler
+        self._job = job
+
+    def step(self) -> None:
+        """A sign of life, and the place where a job that shall stop is left."""
+        self._scheduler._step(self._job)
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self._scheduler._clock()
+
+    def run_options(self) -> Any:
+        """What aborts a run in the middle, or None."""
+        return self._job.run_options

@@ -1,0 +1,1 @@
+"""Whisper over ONNX Runtime: features, model, decoding and whole clips."""

@@ -1,0 +1,141 @@
+"""Whisper's two networks over ONNX Runtime: the one seam behind which inference sits.
+
+Shapes use L for audio positions (20 ms each, two mel frames), S for tokens in one call, P for tokens before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from ..errors import BundleError
+from .bundle import Manifest
+from .types import Float32Array
+
+#: ONNX Runtime's level for "errors only": its warnings about hand-made graphs are not for operators.
+_LOG_ERRORS = 3
+
+
+@dataclass
+class Hypothesis:
+    """One decoding in progress: the audio it reads, and the keys and values of its tokens so far.
+
+    Attributes:
+        position: tokens already decoded, P.
+    """
+
+    feeds: dict[str, Any]
+    position: int = 0
+
+
+class WhisperModel:
+    """The encoder and decoder of one bundle.
+
+    Args:
+        bundle: folder whose files have been verified.
+        manifest: what it says of itself.
+        threads: threads of one inference, at least 1.
+
+    Raises:
+        BundleError: ONNX Runtime does not take the graphs.
+    """
+
+    def __init__(self, bundle: Path, manifest: Manifest, threads: int) -> None:
+        self.manifest = manifest
+        d = manifest.dimensions
+        try:
+            self._encoder = ort.InferenceSession(str(bundle / "encoder.onnx"), _options(threads))
+            self._decoder = ort.InferenceSession(str(bundle / "decoder.onnx"), _options(threads))
+        except Exception as error:  # ONNX Runtime's exceptions have no common base but Exception
+            raise BundleError(f"ONNX Runtime {ort.__version__} cannot load {bundle}: {error}") from error
+        self._cross_names = [output.name for output in self._encoder.get_outputs()]
+        self._layers = range(d.n_text_layer)
+        self._step_names = ["logits", *(f"n{kind}{i}" for i in self._layers for kind in "kv")]
+        quantised = manifest.precision != "fp32"
+        table = np.memmap(bundle / "embedding.data", np.int8 if quantised else "<f4", "r")
+        self._embedding = table.reshape(d.n_vocab, d.n_state)
+        ones = np.ones(d.n_vocab, np.float32)
+        self._scale = np.fromfile(bundle / "embedding.scale", "<f4") if quantised else ones
+        positions = np.fromfile(bundle / "position.data", "<f2").reshape(d.n_text_ctx, d.n_state)
+        self._positions = positions.astype(np.float32)
+        head = d.n_state // d.n_head
+        self._no_past = ort.OrtValue.ortvalue_from_numpy(np.zeros((1, d.n_head, 0, head), np.float32))
+
+    def encode(self, mel: Float32Array, run_options: Any = None) -> dict[str, Any]:
+        """Run the encoder.
+
+        Args:
+            mel: float32[n_mels, T], normalised, T even and at most 2 * n_audio_ctx. Below that the silent
+                tail stands for the rest of the 30 s.
+            run_options: an onnxruntime.RunOptions or None.
+
+        Returns:
+            The cross-attention keys and values of each decoder layer, as the decoder takes them.
+        """
+        values = self._encoder.run_with_ort_values(
+            self._cross_names, {"mel": ort.OrtValue.ortvalue_from_numpy(mel[None])}, run_options
+        )
+        return dict(zip(self._cross_names, values, strict=True))
+
+    def start(self, cross: dict[str, Any]) -> Hypothesis:
+        """Begin a decoding over what `encode` gave; any number may begin over the same."""
+        feeds = dict(cross)
+        for i in self._layers:
+            feeds[f"pk{i}"] = feeds[f"pv{i}"] = self._no_past
+        return Hypothesis(feeds)
+
+    def step(
+        self,
+        hypothesis: Hypothesis,
+        tokens: Sequence[int],
+        rows: Sequence[int] = (-1,),
+        run_options: Any = None,
+    ) -> Float32Array:
+        """Append tokens to a decoding.
+
+        Args:
+            hypothesis: grown in place; P + S must not exceed n_text_ctx.
+            tokens: the S ids to append.
+            rows: which of them the logits are wanted after; negative counts from the end.
+
+        Returns:
+            float32[len(rows), n_vocab].
+        """
+        end = hypothesis.position + len(tokens)
+        if not 0 < len(tokens) <= end <= len(self._positions):
+            raise ValueError(f"{end} tokens exceed a context of {len(self._positions)}")
+        ids = np.asarray(tokens)
+        embedded = self._embedding[ids].astype(np.float32) * self._scale[ids, None]
+        embedded += self._positions[hypothesis.position : end]
+        feeds = hypothesis.feeds
+        feeds["x"] = ort.OrtValue.ortvalue_from_numpy(embedded[None])
+        feeds["rows"] = ort.OrtValue.ortvalue_from_numpy(np.asarray(rows, np.int64))
+        logits, *past = self._decoder.run_with_ort_values(self._step_names, feeds, run_options)
+        for i in self._layers:
+            feeds[f"pk{i}"], feeds[f"pv{i}"] = past[2 * i], past[2 * i + 1]
+        hypothesis.position = end
+        result: npt.NDArray[np.float32] = logits.numpy()[0]
+        return result
+
+
+def _options(threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = _LOG_ERRORS
+    # The graphs are made fused; "basic" is needed to fold the casts and the head's transposition at load.
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    # Lengths differ from clip to clip, so a memory plan made for one does not fit the next; and an arena
+    # would keep the peak of the longest clip for ever.
+    options.enable_mem_pattern = False
+    options.enable_cpu_mem_arena = False
+    # Waiting threads sleep instead of burning a core that the rest of the car's computer wants.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options

@@ -1,0 +1,260 @@
+"""From samples to text: windows, features, encoder with the silent tail, decoder, and the fallback.
+
+The encoder runs over the real frames and a short margin; the bundle's silent tail stands for the rest of the
+30 s that Whisper was trained on. Where the decoder does not come to an end over that, the window is decoded
+again over the full 30 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UnknownLanguage, UnknownTask
+from .bundle import Manifest, load_manifest
+from .decoding import Decoded, GreedyDecoder, max_tokens, without_loop
+from .features import LogMel, normalise, silence_value
+from .model import WhisperModel
+from .tokenizer import Tokenizer
+from .types import (
+    TASKS,
+    Control,
+    Float32Array,
+    Int16Samples,
+    ModelInfo,
+    Options,
+    Segment,
+    Timings,
+    Transcription,
+    Unattended,
+)
+from .windows import SAMPLE_RATE, split_at_pauses
+
+#: Silence kept real behind the last frame, in positions of 20 ms. 0.3 s; less lets the words' end blur into
+#: the tail, more costs time and gains nothing measurable (docs/models.md).
+MARGIN_POSITIONS = 15
+#: A clip is scaled so that its loudest mel bin has the value for which the tail was computed. A very quiet
+#: one is raised by at most this much (log10 of power; 3 is 30 dB), or noise would be taken for speech.
+MAX_GAIN = 3.0
+#: A window whose loudest mel bin lies below this (log10 of power) holds nothing but rounding noise: some
+#: 75 dB under the level of speech. It is not decoded, since Whisper hears "you" in it.
+NOTHING = -6.0
+#: The reference's rule for a window without speech (openai/whisper, transcribe.py).
+NO_SPEECH_PROB, NO_SPEECH_LOGPROB = 0.6, -1.0
+AUTO = "auto"
+
+
+@dataclass
+class _Stopwatch:
+    """Adds up where the time of one clip goes, in seconds."""
+
+    features: float = 0.0
+    encode: float = 0.0
+    decode: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A stretch of at most 30 s: float32[n_mels, T] scaled log-mel, and the most tokens it can need."""
+
+    mel: Float32Array
+    limit: int
+
+
+class Transcriber:
+    """The engine behind the daemon: one model and how to use it.
+
+    Args:
+        model: the two networks.
+        tokenizer: ids to text.
+        language: default for clips that name none, a code or "auto".
+        languages: codes that clips may use; empty for all that the model knows.
+
+    Raises:
+        UnknownLanguage: the configuration names a language that the model does not know.
+    """
+
+    def __init__(
+        self, model: WhisperModel, tokenizer: Tokenizer, language: str, languages: tuple[str, ...] = ()
+    ) -> None:
+        manifest = model.manifest
+        known = tuple(manifest.tokens.languages)
+        for code in languages:
+            if code not in known:
+                raise UnknownLanguage(f"the model {manifest.name} does not know the language {code!r}")
+        self._model = model
+        self._tokenizer = tokenizer
+        self._decoder = GreedyDecoder(model)
+        self._mel = LogMel(manifest.dimensions.n_mels)
+        self._context = manifest.dimensions.n_text_ctx
+        self._silence = silence_value(manifest.loudest)
+        self._info = _info(manifest, language, languages or known)
+        self.check(Options())
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is loaded."""
+        return self._info
+
+    def check(self, options: Options) -> None:
+        """Raise UnknownLanguage or UnknownTask for options that this engine cannot serve."""
+        info = self._info
+        language = options.language or info.default_language
+        if language != AUTO and language not in info.languages:
+            raise UnknownLanguage(f"the model {info.name} does not know the language {language!r}")
+        if language != AUTO and language not in info.allowed_languages:
+            allowed = ", ".join(info.allowed_languages)
+            raise UnknownLanguage(f"the language {language!r} is not allowed here; allowed: {allowed}")
+        if options.task not in TASKS:
+            raise UnknownTask(f"unknown task {options.task!r}; known: {', '.join(TASKS)}")
+        if options.task == "translate" and not info.multilingual:
+            raise UnknownTask(f"the model {info.name} knows only English and cannot translate")
+
+    def warm_up(self) -> None:
+        """Transcribe two seconds of a tone, so that the first clip finds every page and thread in place."""
+        tone = 8000.0 * np.sin(np.arange(2 * SAMPLE_RATE) * (2 * np.pi * 440 / SAMPLE_RATE))
+        self.transcribe(tone.astype(np.int16), Options(), Unattended())
+
+    def transcribe(
+        self, pcm: Int16Samples, options: Options, control: Control, *, full_context: bool = False
+    ) -> Transcription:
+        """Transcribe a clip of any length.
+
+        Args:
+            pcm: int16[n] at 16 kHz mono.
+            options: language and task.
+            control: asked between all steps whether to go on.
+            full_context: encode 30 s of real silence instead of the tail, as the reference does.
+
+        Raises:
+            UnknownLanguage, UnknownTask: see `check`.
+            Cancelled: control said so.
+        """
+        self.check(options)
+        language = options.language or self._info.default_language
+        watch, segments, fallbacks = _Stopwatch(), [], 0
+        for start, end in split_at_pauses(pcm):
+            control.step()
+            with _timed(watch, "features", control):
+                log_mel = self._mel(pcm[start:end])
+            if log_mel.max() < NOTHING:
+                continue
+            window = _Window(self._scaled(log_mel), max_tokens((end - start) / SAMPLE_RATE, self._context))
+            if language == AUTO:
+                language = self._detect(window, control, watch)
+            decoded = self._decode(window, language, options.task, full_context, control, watch)
+            if not decoded.ended and not full_context:
+                fallbacks += 1
+                decoded = self._decode(window, language, options.task, True, control, watch)
+            if not decoded.ended:
+                decoded = replace(decoded, tokens=without_loop(decoded.tokens))
+            if not _is_silence(decoded):
+                segments.append(self._segment(decoded, start, end))
+        text = "".join(segment.text for segment in segments).strip()
+        timings = Timings(1e3 * watch.features, 1e3 * watch.encode, 1e3 * watch.decode)
+        # A clip with nothing in it has no language to detect; the first allowed one stands in.
+        language = self._info.allowed_languages[0] if language == AUTO else language
+        return Transcription(text, language, len(pcm) / SAMPLE_RATE, tuple(segments), timings, fallbacks)
+
+    def token_logprobs(
+        self, pcm: Int16Samples, tokens: Sequence[int], *, full_context: bool = False
+    ) -> Float32Array:
+        """Natural log-probabilities over the vocabulary along given text tokens, for comparing models.
+
+        Args:
+            pcm: int16[n] at 16 kHz mono, up to 30 s, decoded in the default language.
+            tokens: n text tokens, fed whatever the model would have chosen.
+
+        Returns:
+            float32[n + 1, n_vocab]: before each token, and after the last.
+        """
+        cross = self._model.encode(self._pad(self._scaled(self._mel(pcm)), full=full_context))
+        return self._decoder.forced(cross, self._info.default_language, tokens)
+
+    def _scaled(self, log_mel: Float32Array) -> Float32Array:
+        """Normalised log-mel, float32[n_mels, T], at the loudness that the tail was computed for."""
+        loudest = self._model.manifest.loudest
+        gain = min(loudest - float(log_mel.max()), MAX_GAIN)
+        return normalise(log_mel + np.float32(gain), loudest)
+
+    def _pad(self, mel: Float32Array, *, full: bool) -> Float32Array:
+        """Silence behind the frames: the margin, or up to 30 s."""
+        context = self._model.manifest.dimensions.n_audio_ctx
+        frames = mel.shape[1]
+        positions = context if full else min(context, -(-frames // 2) + MARGIN_POSITIONS)
+        padded = np.full((mel.shape[0], 2 * positions), self._silence, np.float32)
+        padded[:, :frames] = mel[:, : 2 * positions]
+        return padded
+
+    def _detect(self, window: _Window, control: Control, watch: _Stopwatch) -> str:
+        """The language of a window, among those allowed. Costs an encoder run where there is a choice."""
+        allowed = self._info.allowed_languages
+        if len(allowed) == 1:
+            return allowed[0]
+        with _timed(watch, "encode", control):
+            cross = self._model.encode(self._pad(window.mel, full=False), control.run_options())
+        with _timed(watch, "decode", control):
+            return self._decoder.detect_language(cross, allowed, control)
+
+    def _decode(
+        self, window: _Window, language: str, task: str, full: bool, control: Control, watch: _Stopwatch
+    ) -> Decoded:
+        """Encode and decode one window. The encoder's output, 1.3 MB a second in base, ends with the call."""
+        control.step()
+        with _timed(watch, "encode", control):
+            cross = self._model.encode(self._pad(window.mel, full=full), control.run_options())
+        with _timed(watch, "decode", control):
+            return self._decoder.decode(cross, language, task, window.limit, control)
+
+    def _segment(self, decoded: Decoded, start: int, end: int) -> Segment:
+        return Segment(
+            start_s=start / SAMPLE_RATE,
+            end_s=end / SAMPLE_RATE,
+            text=self._tokenizer.decode(decoded.tokens),
+            tokens=decoded.tokens,
+            avg_logprob=decoded.avg_logprob,
+            no_speech_prob=decoded.no_speech_prob,
+        )
+
+
+def load(bundle: Path, *, threads: int, language: str, languages: tuple[str, ...] = ()) -> Transcriber:
+    """Load a bundle, whose files have been verified, and make the engine.
+
+    Raises:
+        BundleError: the bundle cannot be loaded.
+        UnknownLanguage: see `Transcriber`.
+    """
+    manifest = load_manifest(bundle)
+    return Transcriber(WhisperModel(bundle, manifest, threads), Tokenizer(bundle), language, languages)
+
+
+@contextmanager
+def _timed(watch: _Stopwatch, phase: str, control: Control) -> Iterator[None]:
+    begun = control.now()
+    try:
+        yield
+    finally:
+        setattr(watch, phase, getattr(watch, phase) + control.now() - begun)
+
+
+def _is_silence(decoded: Decoded) -> bool:
+    return not decoded.tokens or (
+        decoded.no_speech_prob > NO_SPEECH_PROB and decoded.avg_logprob < NO_SPEECH_LOGPROB
+    )
+
+
+def _info(manifest: Manifest, language: str, allowed: tuple[str, ...]) -> ModelInfo:
+    return ModelInfo(
+        name=manifest.name,
+        languages=tuple(manifest.tokens.languages),
+        default_language=language,
+        allowed_languages=allowed,
+        multilingual=manifest.multilingual,
+        precision=manifest.precision,
+        licence=manifest.licence,
+        source=manifest.source,
+    )

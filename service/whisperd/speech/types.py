@@ -1,0 +1,124 @@
+"""Values that cross the border of the speech package, and the two seams it is called through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+TASKS = ("transcribe", "translate")
+
+Int16Samples = npt.NDArray[np.int16]
+Float32Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a client may choose for one clip.
+
+    Attributes:
+        language: ISO 639-1 code as Whisper spells it, "auto" to detect among the allowed languages, or None
+            for the configured default.
+        task: "transcribe", or "translate" (into English).
+    """
+
+    language: str | None = None
+    task: str = "transcribe"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One stretch of a clip. Times are seconds from the clip's start."""
+
+    start_s: float
+    end_s: float
+    text: str
+    tokens: tuple[int, ...]
+    avg_logprob: float
+    no_speech_prob: float
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Where the time went, in milliseconds of wall clock."""
+
+    features_ms: float
+    encode_ms: float
+    decode_ms: float
+
+
+@dataclass(frozen=True)
+class Transcription:
+    """The answer for one clip.
+
+    Attributes:
+        text: all segments' text, joined and stripped.
+        language: the language that was decoded in.
+        audio_s: length of the clip in seconds.
+        fallbacks: how many windows were decoded a second time with the full 30 s context.
+    """
+
+    text: str
+    language: str
+    audio_s: float
+    segments: tuple[Segment, ...]
+    timings: Timings
+    fallbacks: int = 0
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What `info` and `status` tell of a loaded model."""
+
+    name: str
+    languages: tuple[str, ...]
+    default_language: str
+    allowed_languages: tuple[str, ...]
+    multilingual: bool
+    precision: str
+    licence: str
+    source: str
+
+
+class Control(Protocol):
+    """How a running transcription talks to whoever runs it."""
+
+    def step(self) -> None:
+        """Called before each encoder run and between decoder steps; raises errors.Cancelled to stop."""
+
+    def now(self) -> float:
+        """Monotonic seconds: the pure ring has no clock of its own."""
+
+    def run_options(self) -> Any:
+        """An onnxruntime.RunOptions whose `terminate` another thread may set, or None."""
+
+
+class Engine(Protocol):
+    """What the scheduler's worker thread runs."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is loaded."""
+
+    def check(self, options: Options) -> None:
+        """Raise UnknownLanguage or UnknownTask for options this engine cannot serve."""
+
+    def transcribe(self, pcm: Int16Samples, options: Options, control: Control) -> Transcription:
+        """Transcribe int16[n] at 16 kHz mono; raises errors.Cancelled when control says so."""
+
+
+class Unattended:
+    """A Control that never stops anything and measures no time: for warm-up and verification."""
+
+    def step(self) -> None:
+        """Go on."""
+
+    def now(self) -> float:
+        """No clock."""
+        return 0.0
+
+    def run_options(self) -> Any:
+        """None."""
+        return None

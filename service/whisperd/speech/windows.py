@@ -1,0 +1,48 @@
+"""Where to cut a clip that is longer than Whisper's 30 s: at the quietest place of each stretch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .types import Int16Samples
+
+SAMPLE_RATE = 16_000
+#: What the encoder can hear at once, in seconds and samples.
+WINDOW_S = 30
+WINDOW = WINDOW_S * SAMPLE_RATE
+#: A cut is looked for between these, seconds after the window's start: late, since each window costs a
+#: prompt and loses the context before it, but before the end, so that there are pauses to choose from.
+EARLIEST_S, LATEST_S = 15, 29
+#: Loudness is taken over hops of 20 ms, and a pause should be this many of them (0.3 s) long.
+HOP = SAMPLE_RATE // 50
+PAUSE_HOPS = 15
+
+
+def split_at_pauses(pcm: Int16Samples) -> list[tuple[int, int]]:
+    """Cut a clip into windows of at most 30 s.
+
+    Args:
+        pcm: int16[n] at 16 kHz mono.
+
+    Returns:
+        (start, end) in samples, without gaps: [] for n = 0, one window for n <= 480000.
+    """
+    windows, start = [], 0
+    while len(pcm) - start > WINDOW:
+        end = start + _quietest(pcm[start + EARLIEST_S * SAMPLE_RATE : start + LATEST_S * SAMPLE_RATE])
+        end += EARLIEST_S * SAMPLE_RATE
+        windows.append((start, end))
+        start = end
+    if start < len(pcm):
+        windows.append((start, len(pcm)))
+    return windows
+
+
+def _quietest(pcm: Int16Samples) -> int:
+    """Middle of the quietest 0.3 s, in samples; the last one where several are equally quiet."""
+    hops = pcm[: len(pcm) // HOP * HOP].reshape(-1, HOP).astype(np.float32)
+    total = np.concatenate([[0.0], np.cumsum((hops**2).sum(axis=1, dtype=np.float64))])
+    energy = total[PAUSE_HOPS:] - total[:-PAUSE_HOPS]
+    # Differences of cumulated sums carry rounding; a hair above the least counts as the least.
+    last = np.flatnonzero(energy <= energy.min() + 1.0)[-1]
+    return int(last) * HOP + PAUSE_HOPS * HOP // 2

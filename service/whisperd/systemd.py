@@ -1,0 +1,139 @@
+"""What passes between the daemon and systemd: notifications, the watchdog, and sockets handed over.
+
+Outside of systemd (no NOTIFY_SOCKET, LISTEN_FDS, WATCHDOG_USEC) everything here does nothing. References:
+sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sdnotify
+
+from whisperd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from whisperd.scheduler import Progress
+
+FIRST_FD = 3
+"""SD_LISTEN_FDS_START."""
+
+MAX_FDS = 16
+"""A socket unit of this daemon has one or two; a larger count is garbage in the environment."""
+
+MAX_STATUS = 200
+"""Characters of STATUS: what `systemctl status` shows on one line."""
+
+
+class Notifier:
+    """Tells systemd how the service is."""
+
+    def __init__(self) -> None:
+        # Reads NOTIFY_SOCKET; without it, or with nobody there, sending does nothing.
+        self._notifier = sdnotify.SystemdNotifier()
+
+    def ready(self, status: str) -> None:
+        """The service answers."""
+        self._send("READY=1", status)
+
+    def status(self, status: str) -> None:
+        """One line for `systemctl status`."""
+        self._send("", status)
+
+    def stopping(self, status: str) -> None:
+        """The service is on its way down."""
+        self._send("STOPPING=1", status)
+
+    def watchdog(self) -> None:
+        """The service is well."""
+        self._notifier.notify("WATCHDOG=1")
+
+    def _send(self, state: str, status: str) -> None:
+        self._notifier.notify("\n".join(filter(None, (state, f"STATUS={_one_ascii_line(status)}"))))
+
+
+def _one_ascii_line(text: str) -> str:
+    """Fit for STATUS: sdnotify encodes in latin-1 and drops what does not fit, and a line break would begin
+    another assignment."""
+    line = "".join(c if c.isprintable() else " " for c in text)
+    return line.encode("ascii", "replace").decode("ascii")[:MAX_STATUS]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A listening socket handed over by systemd, and the name its unit gave it (FileDescriptorName=)."""
+
+    name: str
+    socket: socket.socket
+
+
+def listeners(environ: Mapping[str, str], pid: int) -> tuple[Listener, ...]:
+    """Take over the sockets that systemd passed to process `pid`; none outside of socket activation.
+
+    Raises:
+        ConfigError: the variables are garbage, or a descriptor is no listening Unix stream socket.
+    """
+    if environ.get("LISTEN_PID") != str(pid):
+        return ()  # meant for another process, most often a parent
+    count = _number(environ, "LISTEN_FDS", MAX_FDS)
+    names = environ.get("LISTEN_FDNAMES", ":".join(["unknown"] * count)).split(":")
+    if count and len(names) != count:
+        raise ConfigError(f"LISTEN_FDNAMES has {len(names)} names for {count} sockets (LISTEN_FDS)")
+    return tuple(Listener(name, _adopt(FIRST_FD + i, name)) for i, name in enumerate(names[:count]))
+
+
+def _adopt(fd: int, name: str) -> socket.socket:
+    what = f"file descriptor {fd} ({name}) from systemd"
+    try:
+        adopted = socket.socket(fileno=fd)
+    except OSError as error:
+        raise ConfigError(f"{what} is not a socket: {error.strerror}") from None
+    is_stream = adopted.family == socket.AF_UNIX and adopted.type == socket.SOCK_STREAM
+    if not is_stream or not adopted.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        adopted.detach()  # not ours to close
+        raise ConfigError(f"{what} is not a listening Unix stream socket: use ListenStream=/PATH, Accept=no")
+    os.set_inheritable(fd, False)
+    return adopted
+
+
+def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
+    """Seconds within which systemd wants a sign of life (WatchdogSec=), or None where it wants none.
+
+    Raises:
+        ConfigError: WATCHDOG_USEC is not a number.
+    """
+    if "WATCHDOG_USEC" not in environ or environ.get("WATCHDOG_PID", str(pid)) != str(pid):
+        return None
+    return _number(environ, "WATCHDOG_USEC", 2**63) / 1e6 or None
+
+
+class Watchdog:
+    """Whether the inference worker is well, which is what the watchdog is to know.
+
+    The event loop answers pings and status requests even while the worker hangs in the model's run-time; a
+    watchdog that is fed by the loop's own life would never bite. A long file must not make it bite: each
+    decoder step is a sign of life.
+    """
+
+    def __init__(self, patience: float) -> None:
+        """Args: patience: seconds that one step of the worker (an encoder run, at the longest) may take."""
+        self._patience = patience
+        self._count: int | None = None
+
+    def well(self, progress: Progress, now: float) -> bool:
+        """Whether to send a ping now; `now` is of the scheduler's clock, in seconds."""
+        idle = progress.busy_since is None and progress.waiting == 0
+        moved = progress.count != self._count
+        self._count = progress.count
+        return idle or moved or now - progress.last_sign < self._patience
+
+
+def _number(environ: Mapping[str, str], name: str, most: int) -> int:
+    text = environ.get(name, "0")
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most):
+        raise ConfigError(f"{name} is {text!r}, expected a number from 0 to {most}")
+    return int(text)

@@ -1,0 +1,128 @@
+"""The ONNX graphs against Whisper in float64 numpy, over weights that mean nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from convert_model import tail
+from convert_model.bundle import Recipe, write_bundle
+from convert_model.weights import Weights
+from whisperd.speech.bundle import load_manifest
+from whisperd.speech.model import WhisperModel
+
+from reference_model import ReferenceWhisper
+from tiny_bundle import tiny_weights
+
+SIZES = {"heads": 2, "audio_layers": 2, "text_layers": 2, "audio_ctx": 60, "text_ctx": 24, "mels": 8}
+TOKENS = (5, 9, 200, 3, 77)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
+    return tiny_weights(tmp_path_factory.mktemp("weights"), **SIZES)
+
+
+@pytest.fixture(scope="module")
+def reference(weights: Weights) -> ReferenceWhisper:
+    return ReferenceWhisper(weights.tensors, weights.dims.n_head)
+
+
+def build(weights: Weights, folder: Path, precision: str = "fp32", stride: int = 4) -> WhisperModel:
+    write_bundle(weights, Recipe("random", precision, stride), folder / "bundle")
+    return WhisperModel(folder / "bundle", load_manifest(folder / "bundle"), threads=1)
+
+
+def noise(frames: int) -> npt.NDArray[np.float32]:
+    return np.random.default_rng(3).normal(0.0, 0.5, (SIZES["mels"], frames)).astype(np.float32)
+
+
+def padded(mel: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """With silence up to the whole context, as the reference would see it."""
+    whole = np.full((mel.shape[0], 2 * SIZES["audio_ctx"]), tail.SILENCE)
+    whole[:, : mel.shape[1]] = mel
+    return whole
+
+
+def test_full_context_is_the_reference(weights: Weights, reference: ReferenceWhisper, tmp_path: Path) -> None:
+    model = build(weights, tmp_path)
+    mel = noise(2 * SIZES["audio_ctx"])
+    hypothesis = model.start(model.encode(mel))
+    got = model.step(hypothesis, TOKENS, range(len(TOKENS)))
+    np.testing.assert_allclose(got, reference.logits(reference.encode(mel), TOKENS), atol=2e-4)
+
+
+def test_steps_with_a_past_equal_one_call(weights: Weights, tmp_path: Path) -> None:
+    model = build(weights, tmp_path)
+    cross = model.encode(noise(40))
+    whole = model.step(model.start(cross), TOKENS, range(len(TOKENS)))
+    hypothesis = model.start(cross)
+    first = model.step(hypothesis, TOKENS[:2], (0, -1))
+    rest = [model.step(hypothesis, [token])[0] for token in TOKENS[2:]]
+    np.testing.assert_allclose(np.stack([*first, *rest]), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [2, 38, 40, 42, 118, 120])
+def test_tail_of_every_position_is_exact_for_silence(weights: Weights, tmp_path: Path, frames: int) -> None:
+    """A row for every position and silence before it: nothing is approximated but the seam."""
+    model = build(weights, tmp_path, stride=1)
+    silence = np.full((SIZES["mels"], frames), tail.SILENCE, np.float32)
+    keys = model.encode(silence)["ck0"].numpy()
+    whole = model.encode(padded(silence).astype(np.float32))["ck0"].numpy()
+    assert keys.shape == whole.shape
+    # The convolution sees the end of its input one position early; everything else is float16's rounding.
+    seam = frames // 2 - 1
+    apart = np.delete(np.abs(keys - whole), [seam], axis=2)
+    assert apart.max() < 0.02
+
+
+@pytest.mark.parametrize(("frames", "rows"), [(2, 1 + 3), (32, 16 + 3), (34, 17 + 2), (120, 60)])
+def test_tail_begins_behind_the_real_positions(
+    weights: Weights, tmp_path: Path, frames: int, rows: int
+) -> None:
+    model = build(weights, tmp_path, stride=16)
+    assert model.encode(noise(frames))["cv1"].numpy().shape[2] == rows
+
+
+def test_tail_rows_weigh_as_many_positions_as_they_stand_for(weights: Weights, tmp_path: Path) -> None:
+    """Where the tail's rows are alike, one row that stands for ten must do what ten rows do."""
+    flat = dict(weights.tensors)
+    flat["encoder.positional_embedding"] = np.zeros_like(flat["encoder.positional_embedding"])
+    # The convolution sees the end of the context at the last position: the only row that is not alike.
+    logits = []
+    for stride in (1, 10):
+        model = build(replace(weights, tensors=flat), tmp_path / str(stride), stride=stride)
+        logits.append(model.step(model.start(model.encode(noise(40))), TOKENS, range(len(TOKENS))))
+    blind = ReferenceWhisper(flat, weights.dims.n_head)
+    no_tail = blind.logits(blind.encode(noise(40).astype(np.float64)), TOKENS)
+    assert np.abs(logits[1] - logits[0]).max() < 0.02 * np.abs(no_tail - logits[0]).max()
+
+
+def test_int8_is_near_float(weights: Weights, tmp_path: Path) -> None:
+    mel = noise(60)
+    logits = []
+    for precision in ("fp32", "int8"):
+        model = build(weights, tmp_path / precision, precision)
+        logits.append(model.step(model.start(model.encode(mel)), TOKENS, range(len(TOKENS))))
+    spread = logits[0].std()
+    error = np.abs(logits[1] - logits[0])
+    assert 0.0 < error.max() < 0.25 * spread
+
+
+def test_context_is_bounded(weights: Weights, tmp_path: Path) -> None:
+    model = build(weights, tmp_path)
+    hypothesis = model.start(model.encode(noise(20)))
+    model.step(hypothesis, [1] * SIZES["text_ctx"])
+    with pytest.raises(ValueError, match="25 tokens exceed a context of 24"):
+        model.step(hypothesis, [1])
+    with pytest.raises(ValueError, match="exceed"):
+        model.step(model.start(model.encode(noise(20))), [])
+
+
+def test_silence_of_the_tail_is_the_features_silence() -> None:
+    from whisperd.speech.features import silence_value
+
+    assert silence_value(tail.LOUDEST) == tail.SILENCE
