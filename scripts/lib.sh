@@ -24,11 +24,11 @@ find_python() {
     die "Python 3.10 or newer with the venv module is needed (Debian: apt install python3-venv); or set PYTHON=/path/to/python3"
 }
 
-# Make or refresh the virtual environment. $1: "tools" for what scripts/run needs, "dev" for the tests as well.
+# Make or refresh the virtual environment. $1: "tools" for what scripts/run needs; "dev" and "bench" add to that.
 # A stamp of the requirement files makes the second call instantaneous.
 ensure_venv() {
     local stamp wanted requirements=("$ROOT/scripts/requirements-tools.txt")
-    [ "$1" = dev ] && requirements+=("$ROOT/scripts/requirements-dev.txt")
+    [ "$1" = tools ] || requirements+=("$ROOT/scripts/requirements-$1.txt")
     stamp="$VENV/.meta-whisper-$1"
     wanted=$(cat "$ROOT/service/pyproject.toml" "$ROOT"/scripts/requirements-*.txt | cksum)
     if [ -x "$VENV/bin/whisperctl" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then

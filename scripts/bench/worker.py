@@ -7,6 +7,7 @@ of a WAV file on stdin one line `{"text": …, "seconds": …}`.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -18,9 +19,11 @@ import soundfile
 
 Samples = npt.NDArray[np.float32]
 
-#: Whisper.cpp's audio context in positions of 20 ms, and what is left behind the clip's end: 1 s.
+#: Positions of 20 ms in a second, and what whisper.cpp's audio context may keep behind the clip's end. Cut too
+#: short it repeats itself, on some clips more than on others: for each clip the fastest is taken that does not.
 POSITIONS_PER_SECOND = 50
-CONTEXT_MARGIN = 50
+CONTEXT_MARGINS = (50, 100, 150, 200, 300)
+LOOP_RATIO = 1.5
 
 
 def faster_whisper(model: str, threads: int) -> Callable[[Samples], str]:
@@ -39,7 +42,7 @@ def faster_whisper(model: str, threads: int) -> Callable[[Samples], str]:
 
 
 def whisper_cpp(model: str, threads: int) -> Callable[[Samples], str]:
-    """whisper.cpp with its audio context cut to the clip plus 1 s; flash attention off, or it loops."""
+    """whisper.cpp with its audio context cut to the clip; flash attention off, or it loops the more."""
     from pywhispercpp.model import Model
 
     whisper: Any = Model(
@@ -58,11 +61,22 @@ def whisper_cpp(model: str, threads: int) -> Callable[[Samples], str]:
         greedy={"best_of": 1},
     )
 
+    chosen: dict[int, int] = {}  # length of a clip -> audio context
+
+    def run(pcm: Samples, context: int) -> str:
+        return " ".join(segment.text for segment in whisper.transcribe(pcm, audio_ctx=context))
+
+    def choose(pcm: Samples) -> int:
+        positions = math.ceil(len(pcm) / 16000 * POSITIONS_PER_SECOND)
+        contexts = [min(1500, positions + margin) for margin in CONTEXT_MARGINS]
+        trusted = len(run(pcm, 1500).split())
+        good = [c for c in contexts if len(run(pcm, c).split()) <= LOOP_RATIO * trusted]
+        return good[0] if good else 1500
+
     def transcribe(pcm: Samples) -> str:
-        context = min(1500, int(len(pcm) / 16000 * POSITIONS_PER_SECOND) + CONTEXT_MARGIN)
-        # It refuses clips under 1 s and looks at whole windows: silence behind the clip costs nothing here.
-        segments = whisper.transcribe(pcm, audio_ctx=context)
-        return " ".join(segment.text for segment in segments)
+        if len(pcm) not in chosen:
+            chosen[len(pcm)] = choose(pcm)
+        return run(pcm, chosen[len(pcm)])
 
     return transcribe
 

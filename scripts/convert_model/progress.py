@@ -53,12 +53,12 @@ class Progress:
 
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=None),
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
         )
-        with RichProgress(*columns, console=Console(file=self.stream)) as rich:
+        with RichProgress(*columns, console=Console(file=self.stream), expand=True) as rich:
             task = rich.add_task(label, total=total, completed=done)
 
             def update(now: int) -> None:
@@ -68,9 +68,7 @@ class Progress:
 
     def _plain(self, label: str, total: int, done: int) -> Update:
         megabytes = total / 1e6
-        self.say(
-            f"{label}: {megabytes:.1f} MB" + (f", {done / 1e6:.1f} MB are there already" if done else "")
-        )
+        self.say(f"{label}: {megabytes:.1f} MB" + (f", {done / 1e6:.1f} MB are there already" if done else ""))
         said = 100 * done // max(total, 1) // PLAIN_STEP
 
         def update(now: int) -> None:

@@ -1,26 +1,47 @@
-"""asyncio shell around wire and session. SKELETON: signatures are final, bodies follow.
+"""The asyncio shell: accepts connections, counts them, and brings them to an end.
 
-How `__main__` uses it:
-
-    scheduler = Scheduler(engine, max_queue=config.limits.max_queue, run_options=onnxruntime.RunOptions)
-    scheduler.start()
-    server = Server(scheduler, config.limits)
-    await server.start(sockets)          # listening AF_UNIX stream sockets, already bound; owned from here on
-    ... READY=1; wait for SIGTERM ...; watchdog: `not scheduler.stuck_for(seconds)`; STATUS=: server.status()
-    await server.stop()                  # refuses, finishes or answers `shutting-down`, stops the scheduler, closes
+scheduler = Scheduler(engine, max_queue=config.limits.max_queue, run_options=onnxruntime.RunOptions)
+scheduler.start()
+server = Server(scheduler, config.limits)
+await server.start(sockets)      # bound AF_UNIX stream sockets, owned from here on
+...
+await server.stop()              # finishes or answers `shutting-down`, stops the scheduler, closes
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from whisperd.scheduler import Scheduler
+from .actions import TRANSCRIBED, Report
+from .clip import Budget
+from .connection import Connection, shutting_down
+from .errors import TooManyConnections, WhisperdError
+from .scheduler import Scheduler
+from .session import Session
+from .speech.types import ModelInfo, Options
+from .wire import JsonObject
 
 if TYPE_CHECKING:
-    from whisperd.config import Limits
+    from .config import Limits
+
+log = logging.getLogger("whisperd.server")
+
+STUCK_SECONDS = 30.0
+"""A worker that shows no sign of life for so long is called stuck: a step takes some seconds on the Pi."""
+
+ABORT_SECONDS = 1.0
+"""Of the time for stopping, what is kept for a worker that has to be aborted."""
+
+FLUSH_SECONDS = 1.0
+"""For clients to take their last words."""
+
+BACKLOG = 128
 
 
 class Server:
@@ -28,16 +49,116 @@ class Server:
 
     def __init__(
         self, scheduler: Scheduler, limits: Limits, *, clock: Callable[[], float] = time.monotonic
-    ) -> None: ...
+    ) -> None:
+        self.scheduler = scheduler
+        self.limits = limits
+        self.clock = clock
+        self._budget = Budget(limits.max_buffered_seconds)
+        self._connections: set[Connection] = set()
+        self._listening: list[asyncio.Server] = []
+        self._begun = clock()
+        self._requests = 0
+        self._failed = 0
+        self._stopping = False
+        self._ended = asyncio.Event()
+
+    # --- life ---------------------------------------------------------------------------------------------
 
     async def start(self, sockets: Iterable[socket.socket]) -> None:
         """Begin to accept. The sockets are bound (and may listen already, as systemd's do)."""
+        loop = asyncio.get_running_loop()
+        # From 3.13 on asyncio removes the path of a socket that it closes; it is whoever bound it who does that.
+        keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        for sock in sockets:
+            sock.setblocking(False)
+            server = await loop.create_unix_server(
+                lambda: Connection(self, loop), sock=sock, backlog=BACKLOG, **keep
+            )
+            self._listening.append(server)
 
     async def stop(self) -> bool:
-        """Stop gracefully within limits.stop_seconds; True if the worker thread ended too."""
-        return True
+        """Stop within limits.stop_seconds, and a second for last words.
 
-    def status(self) -> dict[str, object]:
-        """state ("idle" | "busy" | "stuck" | "stopping"), model, queue, running, connections, uptime_seconds,
-        requests, buffered_seconds: what the `status` event carries."""
-        return {}
+        Returns:
+            Whether the worker's thread has ended.
+        """
+        self._stopping = True
+        for server in self._listening:
+            server.close()
+        for connection in list(self._connections):
+            connection.shutdown()
+        loop = asyncio.get_running_loop()
+        abort = min(ABORT_SECONDS, self.limits.stop_seconds / 2)
+        grace = self.limits.stop_seconds - abort
+        ended = await loop.run_in_executor(None, self.scheduler.stop, grace, abort)
+        await asyncio.sleep(0)  # what the worker delivered last is in the loop's queue
+        if self._connections:
+            self._ended.clear()
+            try:
+                await asyncio.wait_for(self._ended.wait(), FLUSH_SECONDS)
+            except asyncio.TimeoutError:
+                for connection in list(self._connections):
+                    connection.abort()
+                await asyncio.sleep(0)
+        return ended
+
+    # --- what status tells --------------------------------------------------------------------------------
+
+    def status(self) -> JsonObject:
+        """What the `status` event and systemd's status line are made of."""
+        progress = self.scheduler.progress()
+        running = progress.busy_since is not None
+        if self._stopping:
+            state = "stopping"
+        elif self.scheduler.stuck_for(STUCK_SECONDS):
+            state = "stuck"
+        else:
+            state = "busy" if running else "idle"
+        return {
+            "state": state,
+            "model": self.model.name,
+            "queue": progress.waiting,
+            "running": int(running),
+            "connections": len(self._connections),
+            "requests": self._requests,
+            "failed": self._failed,
+            "buffered_seconds": round(self._budget.held_s, 3),
+            "uptime_seconds": round(self.clock() - self._begun, 3),
+        }
+
+    # --- session.Service ----------------------------------------------------------------------------------
+
+    @property
+    def model(self) -> ModelInfo:
+        """The loaded model."""
+        return self.scheduler.model
+
+    def check(self, options: Options) -> None:
+        """Raise UnknownLanguage or UnknownTask for options that the model cannot serve."""
+        self.scheduler.check(options)
+
+    # --- connection.Host ----------------------------------------------------------------------------------
+
+    def new_session(self) -> Session:
+        """A session that shares the daemon's budget."""
+        return Session(self, self.limits, self._budget)
+
+    def admit(self, connection: Connection) -> WhisperdError | None:
+        """Count a connection in, or say why not."""
+        if self._stopping:
+            return shutting_down()
+        if len(self._connections) >= self.limits.max_connections:
+            return TooManyConnections(f"{self.limits.max_connections} connections are open already")
+        self._connections.add(connection)
+        return None
+
+    def leave(self, connection: Connection) -> None:
+        """A connection has ended; one that was not admitted does not count."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._ended.set()
+
+    def finished(self, report: Report) -> None:
+        """Count a request."""
+        self._requests += 1
+        self._failed += report.outcome != TRANSCRIBED

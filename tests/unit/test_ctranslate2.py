@@ -135,9 +135,7 @@ def header(count: int = 1, *, version: int = 6, spec: bytes = b"WhisperSpec\0", 
     return struct.pack("<IH", version, len(spec)) + spec + struct.pack("<II", revision, count)
 
 
-def record(
-    name: bytes, rank: int, shape: tuple[int, ...], type_id: int, stored: int, data: bytes = b""
-) -> bytes:
+def record(name: bytes, rank: int, shape: tuple[int, ...], type_id: int, stored: int, data: bytes = b"") -> bytes:
     packed = struct.pack("<H", len(name) + 1) + name + b"\0" + struct.pack(f"<B{len(shape)}I", rank, *shape)
     return packed + struct.pack("<BI", type_id, stored) + data
 
@@ -265,9 +263,7 @@ def test_missing_file(folder: Path, name: str) -> None:
     assert name in refusal(folder)
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"model": 3, "added_tokens": []}']
-)
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"model": 3, "added_tokens": []}'])
 @pytest.mark.parametrize("name", ["tokenizer.json", "config.json"])
 def test_bad_json(folder: Path, name: str, data: bytes) -> None:
     (folder / name).write_bytes(data)

@@ -167,9 +167,7 @@ def test_not_there_is_not_tried_again(run: Run, server: loopback.Loopback, statu
 
 
 @pytest.mark.parametrize("status", [401, 403, 407])
-def test_credentials_are_the_package_clients_business(
-    run: Run, server: loopback.Loopback, status: int
-) -> None:
+def test_credentials_are_the_package_clients_business(run: Run, server: loopback.Loopback, status: int) -> None:
     server.every = status
     with pytest.raises(NeedsClientError, match=str(status)):
         run(f"{server.url}/model.whl")
