@@ -39,6 +39,8 @@ ensure_venv() {
         "$(find_python)" -m venv "$VENV" || die "cannot make $VENV"
     fi
     say "installing the packages ($1)"
+    # Older ones fetch a whole package only to tell where it is, and convert_model asks that of them.
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "pip>=23.3" || die "pip cannot be updated"
     local arguments=() file
     for file in "${requirements[@]}"; do arguments+=(-r "$file"); done
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "${arguments[@]}" -e "$ROOT/service" \

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from whisperd import __version__, config, listen, logs
+from whisperd import __version__, config, listen, logs, memory
 from whisperd.errors import ConfigError, WhisperdError
 
 if TYPE_CHECKING:
@@ -68,9 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except WhisperdError as error:
         return _failed(error.text)
     except ImportError as error:
-        return _failed(
-            f"a package is missing or broken ({error}): install whisperd and its dependencies again"
-        )
+        return _failed(f"a package is missing or broken ({error}): install whisperd and its dependencies again")
 
 
 def _failed(text: str) -> int:
@@ -106,12 +104,14 @@ def run(settings: config.Config) -> int:
     if not handed_over:
         listen.check(settings.socket)
 
+    memory.use_one_arena()
     begun = time.monotonic()
     notifier.status("checking the model")
     _checked_bundle(settings.model)
     notifier.status("loading the model")
     engine = _load(settings.model)
     engine.warm_up()
+    memory.trim()  # loading takes 30 MB more than serving
     info = engine.info
     log.info(
         "model %s (%s), %d threads, languages %s, ready after %.1f s",
@@ -236,7 +236,13 @@ def _load(model: config.ModelConfig) -> Transcriber:
     from whisperd.speech.transcribe import load
 
     threads = config.thread_count(model.threads)
-    return load(model.path, threads=threads, language=model.language, languages=model.languages)
+    return load(
+        model.path,
+        threads=threads,
+        language=model.language,
+        languages=model.languages,
+        after_long_window=memory.trim,
+    )
 
 
 def _status_line(server: Server) -> str:

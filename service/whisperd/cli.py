@@ -7,16 +7,17 @@ progress bar come from `rich` where it is installed and the output is a terminal
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from whisperd import __version__
-from whisperd.client import Client, ClientError, ServerError, Transcript, Unreachable
+from whisperd.client import Client, ClientError, Transcript, Unreachable
 from whisperd.errors import WhisperdError
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ DEFAULT_SOCKET = "/run/whisperd/whisperd.sock"
 OK, FAILED, USAGE, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
 #: Where the daemon does not say what it accepts.
 MAX_CLIP_SECONDS = 600.0
+#: For the daemon to confirm that it has stopped working for us.
+CANCEL_SECONDS = 2.0
 
 EPILOG = """\
 examples:
@@ -38,14 +41,21 @@ examples:
 The socket is, in this order: --socket, $WHISPERD_SOCKET_PATH, /run/whisperd/whisperd.sock.
 
 exit codes: 0 done, 1 a file or the request failed, 2 wrong usage, 3 the daemon cannot be reached, 130 Ctrl-C
+With --json, a file that failed has an object with "error" ("code", "text", "retry"); its text is on stderr too.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = _parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that is not UTF-8 shows a question mark; a transcript is not lost for one letter.
+            stream.reconfigure(errors="replace")
     try:
-        return int(arguments.command(arguments))
+        code = int(arguments.command(arguments))
+        sys.stdout.flush()  # here, where a closed pipe is expected, and not when Python ends
+        return code
     except Unreachable as error:
         _complain(error.text)
         return UNREACHABLE
@@ -70,7 +80,8 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     socket = os.environ.get("WHISPERD_SOCKET_PATH") or DEFAULT_SOCKET
-    parser.add_argument("--socket", metavar="PATH", default=socket, help=f"the daemon's socket; default: {socket}")
+    shown = socket.replace("%", "%%")
+    parser.add_argument("--socket", metavar="PATH", default=socket, help=f"the daemon's socket; default: {shown}")
     parser.add_argument("--version", action="version", version=f"whisperctl {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
@@ -86,9 +97,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(status, "as JSON")
     describe = commands.add_parser("describe", help="what the daemon can do (Wyoming's info)", allow_abbrev=False)
     describe.set_defaults(command=_describe)
+    _add_json(describe, "as JSON on one line")
     models = commands.add_parser("models", help="the loaded model, its languages and licence", allow_abbrev=False)
     models.set_defaults(command=_models)
     _add_json(models, "as JSON")
+    for command in (transcribe, status, describe, models):
+        # Understood behind the command as well; without a default, which would override the one before it.
+        command.add_argument("--socket", metavar="PATH", default=argparse.SUPPRESS, help="as before the command")
     return parser
 
 
@@ -101,40 +116,41 @@ def _add_json(parser: argparse.ArgumentParser, what: str) -> None:
 
 def _transcribe(arguments: argparse.Namespace) -> int:
     """One file after the other; one that fails does not stop the rest."""
-    result = OK
-    client = Client(arguments.socket)
-    try:
-        client.connect()
-        with _progress(len(arguments.files)) as progress:
-            for name in arguments.files:
-                progress.begin(name)
-                try:
-                    answer, seconds = _one(client, name, arguments)
-                except (WhisperdError, ServerError) as error:
-                    progress.complain(error.text if name in error.text else f"{name}: {error.text}")
-                    result = FAILED
-                    # An error that ended the connection ends one file only.
-                    client.connect()
-                    continue
-                except OSError as error:
-                    progress.complain(f"{name}: {error.strerror or error}")
-                    result = FAILED
-                    continue
-                progress.show(name, answer, seconds, as_json=arguments.json, many=len(arguments.files) > 1)
-    except KeyboardInterrupt:
-        if client.connected:
-            client.cancel()
-        raise
-    finally:
-        client.close()
+    result, many = OK, len(arguments.files) > 1
+    with Client(arguments.socket) as client, _progress(len(arguments.files), arguments.json) as progress:
+        for name in arguments.files:
+            progress.begin(name)
+            client.connect()  # an error may have ended the connection, and that is this far and no further
+            try:
+                answer, seconds = _one(client, name, arguments, progress)
+            except KeyboardInterrupt:
+                _cancel(client)
+                raise
+            except (WhisperdError, ClientError, OSError) as error:
+                result = FAILED
+                progress.complain(name, error)
+                if isinstance(error, ClientError):
+                    client.close()
+            else:
+                progress.show(name, answer, seconds, many=many)
     return result
 
 
-def _one(client: Client, name: str, arguments: argparse.Namespace) -> tuple[Transcript, float]:
+def _cancel(client: Client) -> None:
+    """Tell the daemon not to go on. Closing the connection does the same; this makes sure that it has."""
+    with contextlib.suppress(ClientError, KeyboardInterrupt):
+        client.cancel(timeout=CANCEL_SECONDS)
+
+
+def _one(
+    client: Client, name: str, arguments: argparse.Namespace, progress: _Progress
+) -> tuple[Transcript, float]:
     limit = float(client.limits.get("max_clip_seconds", MAX_CLIP_SECONDS))
     pcm = _read(name, limit)
     begun = time.monotonic()
-    answer = client.transcribe(pcm, language=arguments.language, task=arguments.task)
+    answer = client.transcribe(
+        pcm, language=arguments.language, task=arguments.task, priority="file", on_queued=progress.queued
+    )
     return answer, time.monotonic() - begun
 
 
@@ -149,41 +165,56 @@ class _Progress(Protocol):
 
     def begin(self, name: str) -> None: ...
 
-    def show(self, name: str, answer: Transcript, seconds: float, *, as_json: bool, many: bool) -> None: ...
+    def queued(self, ahead: int) -> None: ...
 
-    def complain(self, text: str) -> None: ...
+    def show(self, name: str, answer: Transcript, seconds: float, *, many: bool) -> None: ...
+
+    def complain(self, name: str, error: Exception) -> None: ...
 
 
 class _Plain:
-    """For pipes, files and the target."""
+    """For pipes, files and the target: texts or JSON on stdout, how long it took and errors on stderr."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
 
     def begin(self, name: str) -> None:
         """Nothing: the result says it."""
 
-    def show(self, name: str, answer: Transcript, seconds: float, *, as_json: bool, many: bool) -> None:
-        """The text, or JSON, on stdout; how long it took on stderr."""
-        if as_json:
-            print(json.dumps({"file": name, **answer.data}, ensure_ascii=False), flush=True)
+    def queued(self, ahead: int) -> None:
+        """Nothing: it is over when it is read."""
+
+    def show(self, name: str, answer: Transcript, seconds: float, *, many: bool) -> None:
+        """A file's text."""
+        if self._as_json:
+            _print_json({"file": name, **answer.data})
             return
-        print(f"{name}: {answer.text}" if many else answer.text, flush=True)
+        text = _printable(answer.text)
+        print(f"{_printable(name)}: {text}" if many else text, flush=True)
         self.note(_timing(answer, seconds))
 
     def note(self, text: str) -> None:
         """A remark about a result."""
         print(text, file=sys.stderr)
 
-    def complain(self, text: str) -> None:
+    def complain(self, name: str, error: Exception) -> None:
         """An error that is about one file."""
-        _complain(text)
+        text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        if self._as_json:
+            code = getattr(error, "code", "connection-lost" if isinstance(error, Unreachable) else "bad-file")
+            told = {"code": code, "text": text, "retry": getattr(error, "retry", False)}
+            _print_json({"file": name, "error": told})
+        _complain(text if name in text else f"{name}: {text}")
 
 
 class _Rich(_Plain):
     """For a person at a terminal: a bar over several files, remarks that step back behind the text."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, as_json: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+        super().__init__(as_json)
         self._console = Console(stderr=True)
         self.bar = Progress(
             BarColumn(),
@@ -199,26 +230,31 @@ class _Rich(_Plain):
 
     def begin(self, name: str) -> None:
         """Advance the bar to this file."""
-        self.bar.update(self._task, completed=self._begun, description=name)
+        self.bar.update(self._task, completed=self._begun, description=_printable(name))
         self._begun += 1
+
+    def queued(self, ahead: int) -> None:
+        """Say why nothing happens."""
+        if ahead:
+            self.note(f"{ahead} other request{'s' * (ahead != 1)} first")
 
     def note(self, text: str) -> None:
         """Dimmed."""
         self._console.print(text, style="dim", markup=False, highlight=False)
 
 
-@contextmanager
-def _progress(total: int) -> Iterator[_Progress]:
+@contextlib.contextmanager
+def _progress(total: int, as_json: bool) -> Iterator[_Progress]:
     if sys.stdout.isatty() and sys.stderr.isatty():
         try:
-            shown = _Rich(total)
+            shown = _Rich(total, as_json)
         except ImportError:
             pass
         else:
             with shown.bar:
                 yield shown
             return
-    yield _Plain()
+    yield _Plain(as_json)
 
 
 def _timing(answer: Transcript, seconds: float) -> str:
@@ -238,7 +274,7 @@ def _status(arguments: argparse.Namespace) -> int:
     with Client(arguments.socket) as client:
         status = client.status()
     if arguments.json:
-        print(json.dumps(status, ensure_ascii=False))
+        _print_json(status)
     else:
         _print_fields(status)
     return OK
@@ -246,7 +282,8 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _describe(arguments: argparse.Namespace) -> int:
     with Client(arguments.socket) as client:
-        print(json.dumps(client.describe(), indent=2, ensure_ascii=False))
+        info = client.describe()
+    _print_json(info, indent=None if arguments.json else 2)
     return OK
 
 
@@ -255,7 +292,7 @@ def _models(arguments: argparse.Namespace) -> int:
         info = client.describe()
     models = [model for program in info.get("asr", []) for model in program.get("models", [])]
     if arguments.json:
-        print(json.dumps(models, ensure_ascii=False))
+        _print_json(models)
         return OK
     for model in models:
         languages = model.get("languages", [])
@@ -271,8 +308,18 @@ def _print_fields(fields: dict[str, Any]) -> None:
         print(f"{name:<{width}}  {shown}")
 
 
+def _print_json(value: object, indent: int | None = None) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=indent), flush=True)
+
+
 def _complain(text: str) -> None:
-    print(f"whisperctl: {text}", file=sys.stderr)
+    sys.stdout.flush()  # in a terminal or a common log, in the order in which it happened
+    print(f"whisperctl: {_printable(text)}", file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    """File names and a model's output may hold what commands a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 if __name__ == "__main__":

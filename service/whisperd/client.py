@@ -146,9 +146,7 @@ class Client:
         self._decoder = Decoder(data_bytes=MAX_DATA_BYTES)
         self._kept.clear()
         self._sending = False
-        self.limits = self._ask("hello", {"protocol": 1, "features": ["queued", "segments"]}).get(
-            "limits", {}
-        )
+        self.limits = self._ask("hello", {"protocol": 1, "features": ["queued", "segments"]}).get("limits", {})
         return self
 
     def close(self) -> None:
@@ -204,9 +202,7 @@ class Client:
             ServerError: the daemon's answer is an error.
             Unreachable: there is no answer.
         """
-        return self.result(
-            self.submit(pcm, language=language, task=task, priority=priority), on_queued=on_queued
-        )
+        return self.result(self.submit(pcm, language=language, task=task, priority=priority), on_queued=on_queued)
 
     def submit(
         self,
@@ -244,7 +240,7 @@ class Client:
             if event.type == "queued" and on_queued is not None:
                 on_queued(int(event.data.get("position", 0)))
 
-    def cancel(self, request: str | None = None) -> int:
+    def cancel(self, request: str | None = None, *, timeout: float | None = None) -> int:
         """Cancel a request, or all of this connection; returns how many were still to be answered.
 
         A cancelled request gets no answer any more: do not wait for its `result`. Where the sending of a clip
@@ -254,14 +250,16 @@ class Client:
             self.close()
             return 1
         data = {} if request is None else {"id": request}
-        return int(self._ask("cancel", data, answer="cancelled").get("count", 0))
+        return int(self._ask("cancel", data, answer="cancelled", timeout=timeout).get("count", 0))
 
     # --- events -------------------------------------------------------------------------------------------
 
-    def _ask(self, question: str, data: JsonObject, answer: str | None = None) -> JsonObject:
+    def _ask(
+        self, question: str, data: JsonObject, answer: str | None = None, timeout: float | None = None
+    ) -> JsonObject:
         self._send(Event(question, data))
         wanted = (answer or question, data.get("id"))
-        until = time.monotonic() + self._timeout
+        until = time.monotonic() + (self._timeout if timeout is None else timeout)
         # An error without an id answers a question without one, if it is not for the connection as a whole.
         event = self._next(
             lambda e: (e.type, e.data.get("id")) == wanted or (e.type == "error" and "id" not in e.data),
@@ -314,9 +312,7 @@ class Client:
                 self._decoder.receive_data(received)
         except TimeoutError:
             self.close()
-            raise ConnectionLost(
-                "whisperd does not answer in time; `journalctl -u whisperd` tells more"
-            ) from None
+            raise ConnectionLost("whisperd does not answer in time; `journalctl -u whisperd` tells more") from None
         except OSError as error:
             self.close()
             raise ConnectionLost(f"the connection to whisperd broke: {error.strerror or error}") from None
@@ -344,9 +340,7 @@ def _ends_connection(event: Event) -> bool:
 
 def _server_error(event: Event) -> ServerError:
     data = event.data
-    return ServerError(
-        str(data.get("code", "internal")), str(data.get("text", "")), data.get("retry") is True
-    )
+    return ServerError(str(data.get("code", "internal")), str(data.get("text", "")), data.get("retry") is True)
 
 
 def _transcript(data: JsonObject) -> Transcript:

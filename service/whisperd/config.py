@@ -90,7 +90,7 @@ class ModelConfig:
         form='a language code such as "en", nor "auto"',
     )
     languages: tuple[str, ...] = option(
-        ("en",),
+        (),
         'Languages that a request may ask for or detection may find; [] or ["*"] allows all the model knows.',
         pattern=r"[a-z]{2,3}|\*",
         form='a language code such as "en", nor "*"',
@@ -240,7 +240,7 @@ def _from_toml(file: Path) -> dict[str, Any]:
         document = tomllib.loads(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: byte {error.start} is not UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # beside TOMLDecodeError, an integer of more digits than Python converts
         raise ConfigError(f"{file}: not valid TOML: {error}") from error
     except RecursionError as error:
         raise ConfigError(f"{file}: not valid TOML: nested too deeply") from error
@@ -286,9 +286,7 @@ def _check_together(config: Config) -> None:
     model, limits = config.model, config.limits
     if model.languages and model.language not in (*model.languages, DETECT_LANGUAGE):
         allowed = ", ".join(model.languages)
-        raise ConfigError(
-            f"model.language {model.language!r} is not in model.languages ({allowed}): add it there"
-        )
+        raise ConfigError(f"model.language {model.language!r} is not in model.languages ({allowed}): add it there")
     if limits.max_buffered_seconds < limits.max_clip_seconds:
         raise ConfigError(
             f"limits.max_buffered_seconds ({plain(limits.max_buffered_seconds)}) is less than one clip"

@@ -121,9 +121,7 @@ def _is_stale(path: Path) -> bool:
     if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
         raise ConfigError(f"socket.path: longer than {MAX_SOCKET_PATH_BYTES} bytes: {path}")
     if not path.parent.is_dir():
-        raise ConfigError(
-            f"socket.path: the folder {path.parent} does not exist: make it, or choose another path"
-        )
+        raise ConfigError(f"socket.path: the folder {path.parent} does not exist: make it, or choose another path")
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:

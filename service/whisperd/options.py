@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -181,7 +182,7 @@ def _range(value: float, meta: Mapping[str, Any], where: str) -> None:
 
 def plain(number: float) -> str:
     """A number without the noise: 600.0 is 600."""
-    return f"{number:.12g}"
+    return reprlib.repr(number) if isinstance(number, int) else f"{number:.12g}"
 
 
 def _text(text: str, meta: Mapping[str, Any], where: str) -> None:

@@ -133,6 +133,14 @@ def test_a_loop_ends_the_search_early() -> None:
     assert without_loop(found.tokens) == (9, 10, 11, 12, 13)
 
 
+def test_what_really_is_said_again_and_again_is_kept_where_loops_are_not_left() -> None:
+    model = Script(lambda n: [9 + n % 5 if n < 40 else TOKENS.eot])
+    decoder = GreedyDecoder(model)  # type: ignore[arg-type]
+    found = decoder.decode({}, "en", "transcribe", 100, Unattended(), leave_loops=False)
+    assert found.ended
+    assert len(found.tokens) == 40
+
+
 @pytest.mark.parametrize(
     ("tokens", "length"),
     [

@@ -72,7 +72,7 @@ def make_tokenizer(eot: int, languages: tuple[str, ...]) -> tuple[dict[str, Any]
         }
         for index, name in enumerate(names)
     ]
-    document = {
+    document: dict[str, Any] = {
         "version": "1.0",
         "truncation": None,
         "padding": None,

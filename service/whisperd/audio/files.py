@@ -5,22 +5,28 @@ Files are read in blocks, so that memory grows with the result and not with the 
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, BinaryIO, Final
+from contextlib import ExitStack, contextmanager
+from typing import Any, BinaryIO, Final, Literal
 
 import numpy as np
 
 from ..errors import AudioTooLong, BadAudio, BadFormat
-from .pcm import MAX_CHANNELS, MAX_RATE, MIN_RATE, SAMPLE_RATE, Int16Samples, mix, to_int16
-from .resample import Resampler
+from .pcm import SAMPLE_RATE, Int16Samples, PcmFormat, mix, to_int16
+from .resample import Float32Array, Resampler
 
-#: Frames read at once: 0.2 s at 384 kHz, 4 s at 16 kHz; with 8 channels 2 MB of float32.
 BLOCK_FRAMES: Final = 65_536
-#: Most bytes of audio that come from memory or a pipe: 600 s of 48 kHz stereo in 32-bit floats.
+"""Frames read at once: 0.2 s at 384 kHz, 4 s at 16 kHz; with 8 channels 2 MB of float32."""
+
 MAX_BYTES: Final = 256 << 20
+"""Most bytes of audio that come from memory or a pipe: 600 s of 48 kHz stereo in 32-bit floats."""
+
+_LOUDEST = 8.0  # times full scale, 18 dB: more is not a signal, and would be clipped anyway
+_UNKNOWN_LENGTH = 0x7FFF_0000  # bytes; shorter by at most a header than the largest signed 32-bit number
+_MAX_CHUNKS = 1024  # of a WAV, looked at before its samples
 
 
 def read_audio(source: str | os.PathLike[str] | bytes | BinaryIO, max_seconds: float) -> Int16Samples:
@@ -33,73 +39,106 @@ def read_audio(source: str | os.PathLike[str] | bytes | BinaryIO, max_seconds: f
     Raises:
         BadAudio: no audio file, cut short, without samples, or with samples that are not numbers.
         BadFormat: a rate or channel count that cannot be converted.
-        AudioTooLong: longer than `max_seconds`; known before it is decoded, where the header tells.
-        OSError: the file cannot be opened.
+        AudioTooLong: longer than `max_seconds`, which is known before it is decoded where the header tells (in
+            all but MP3, whose headers guess); or more than `MAX_BYTES` from memory or a pipe.
+        OSError: the file cannot be opened or read.
     """
     import soundfile
 
     with _opened(source) as (descriptor, name, size):
         try:
             with soundfile.SoundFile(descriptor, closefd=False) as file:
+                # After each block soundfile seeks to where the file is already, if it thinks that it can. In an
+                # MP3 that makes the decoder start anew and spoils the samples that follow.
+                file.seekable = lambda: False
                 return _read(file, name, size, max_seconds)
         except soundfile.LibsndfileError as error:
-            raise BadAudio(f"{name} is no audio file that can be read: {error.error_string}") from None
+            raise BadAudio(f"{name} cannot be decoded: {error.error_string}") from None
 
 
 def _read(file: Any, name: str, size: int, max_seconds: float) -> Int16Samples:
-    rate, channels, promised = file.samplerate, file.channels, file.frames
-    if not MIN_RATE <= rate <= MAX_RATE:
-        raise BadFormat(f"{name}: a rate of {rate} Hz is not within {MIN_RATE} to {MAX_RATE}")
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise BadFormat(f"{name}: {channels} channels are not within 1 to {MAX_CHANNELS}")
+    """Decode an open SoundFile whose bytes are `size`."""
+    rate: int = file.samplerate
+    try:
+        PcmFormat(rate, 4, file.channels)
+    except BadFormat as error:
+        raise BadFormat(f"{name}: {error.text}") from None
     limit = int(max_seconds * rate)
-    if promised > limit:
+    promised = _promised_frames(file)
+    if promised is not None and promised > limit:
         raise AudioTooLong(f"{name} is {promised / rate:.0f} s long; at most {max_seconds:g} s are accepted")
-    _check_size(file, name, size)
+    _check_wav_is_whole(file.name, name, size)
+
     resampler = Resampler(rate, SAMPLE_RATE)
-    parts, done = [], 0
+    pcm = bytearray()  # one growing buffer: joining a list would take the result's memory twice
+    done = 0
     while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
-        if not np.isfinite(block).all():
-            frame = done + int(np.argwhere(~np.isfinite(block))[0][0])
-            raise BadAudio(f"{name}: sample {frame} (at {frame / rate:.3f} s) is not a number")
+        _check_numbers(block, name, done, rate)
         done += len(block)
         if done > limit:
             raise AudioTooLong(f"{name} is longer than {max_seconds:g} s, which is the most that is accepted")
-        parts.append(to_int16(resampler.push(mix(block))))
+        # Floats may be beyond full scale; those near the end of their range would overflow in the resampler.
+        mono = mix(np.clip(block, -_LOUDEST, _LOUDEST))
+        pcm += to_int16(resampler.push(mono)).tobytes()
+    if promised is not None and done < promised:
+        raise BadAudio(f"{name} is cut short: {done} of {promised} frames are there")
     if not done:
         raise BadAudio(f"{name} has no samples")
-    if done < promised and file.format not in _ESTIMATES:
-        raise BadAudio(f"{name} is cut short: {done} of {promised} frames are there")
-    parts.append(to_int16(resampler.flush()))
-    return np.concatenate(parts)
+    pcm += to_int16(resampler.flush()).tobytes()
+    return np.frombuffer(pcm, np.int16)
 
 
-#: Formats whose headers only estimate how many frames there are.
-_ESTIMATES: Final = ("MP3", "OGG")
+def _promised_frames(file: Any) -> int | None:
+    """How many frames the header says there are; None where it does not know."""
+    # The length of an MP3 without a table of contents is a guess from its first frame's bit rate, and a FLAC
+    # from a pipe has none, for which libsndfile says 2^63 - 1.
+    if file.format == "MP3" or file.frames >= 2**62:
+        return None
+    frames: int = file.frames
+    return frames
 
 
-def _check_size(file: Any, name: str, size: int) -> None:
-    """A WAV that was cut in transfer: libsndfile takes what is there for all of it, without a word."""
-    if file.format not in ("WAV", "WAVEX"):
+def _check_numbers(block: Float32Array, name: str, first: int, rate: int) -> None:
+    """Refuse float32[n, channels] with a NaN or an infinity, naming the place; `first` is its first frame."""
+    finite = np.isfinite(block).all(axis=1)
+    if not finite.all():
+        frame = first + int(np.argmin(finite))
+        raise BadAudio(f"{name}: sample {frame} (at {frame / rate:.3f} s) is not a finite number")
+
+
+def _check_wav_is_whole(descriptor: int, name: str, size: int) -> None:
+    """Refuse a WAV that was cut in transfer: libsndfile takes what is there for all of it, without a word."""
+    data = _wav_data_chunk(descriptor)
+    if data is None:
         return
-    promised = _wav_data_bytes(file, name)
-    # Programs that write to a pipe cannot know the length and put 0 or the largest number there.
-    if promised is not None and promised[1] not in (0, 0xFFFFFFFF, 0x7FFFFFFF) and sum(promised) > size:
-        start, length = promised
+    start, length = data
+    # Who records into a pipe cannot know the length. Such programs write the largest number, signed or
+    # unsigned, or a little less to leave room for the header or to stay a multiple of the frame.
+    if length < _UNKNOWN_LENGTH and start + length > size:
         raise BadAudio(f"{name} is cut short: {size - start} of {length} bytes of samples are there")
 
 
-def _wav_data_bytes(file: Any, name: str) -> tuple[int, int] | None:
-    """(offset, length) of the data chunk as the header states it; None where there is none."""
-    descriptor: int = file.name
+def _wav_data_chunk(descriptor: int) -> tuple[int, int] | None:
+    """(offset, length) of a WAV's samples, in bytes, as its header states them; None for any other file.
+
+    RIFF: Microsoft and IBM, "Multimedia Programming Interface and Data Specifications 1.0" (1991); RIFX is the
+    same in big-endian; RF64: EBU Tech 3306, where a ds64 chunk comes first and has the length in 64 bits.
+    """
+    head = os.pread(descriptor, 12, 0)
+    if head[:4] not in (b"RIFF", b"RIFX", b"RF64") or head[8:] != b"WAVE":
+        return None
+    order: Literal["big", "little"] = "big" if head[:4] == b"RIFX" else "little"
+    long_length = None
     offset = 12
-    for _ in range(64):
-        head = os.pread(descriptor, 8, offset)
+    for _ in range(_MAX_CHUNKS):
+        head = os.pread(descriptor, 24, offset)
         if len(head) < 8:
             return None
-        length = int.from_bytes(head[4:], "little")
-        if head[:4] == b"data":
-            return offset + 8, length
+        kind, length = head[:4], int.from_bytes(head[4:8], order)
+        if kind == b"data":
+            return offset + 8, length if long_length is None else long_length
+        if kind == b"ds64" and len(head) == 24:
+            long_length = int.from_bytes(head[16:24], "little")
         offset += 8 + length + length % 2
     return None
 
@@ -108,41 +147,26 @@ def _wav_data_bytes(file: Any, name: str) -> tuple[int, int] | None:
 def _opened(source: str | os.PathLike[str] | bytes | BinaryIO) -> Iterator[tuple[int, str, int]]:
     """(descriptor, name for messages, size) of a seekable file that holds the source.
 
-    Bytes go through a memfd: soundfile reads objects through callbacks made at run time, which a process that
-    may not have writable and executable memory cannot make.
+    What is no file, such as bytes or a pipe, goes through a memfd: soundfile reads Python's objects through
+    callbacks made at run time, which a process that is denied writable and executable memory cannot make.
     """
-    if isinstance(source, (str, os.PathLike)):
-        name = os.fspath(source)
-        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
-    else:
-        name = "standard input" if getattr(source, "name", "") == "<stdin>" else "the audio"
-        descriptor = _in_memory(source, name)
-    try:
-        if stat.S_ISREG((status := os.fstat(descriptor)).st_mode):
-            yield descriptor, name, status.st_size
-        elif stat.S_ISDIR(status.st_mode):
-            raise BadAudio(f"{name} is a folder")
+    with ExitStack() as stack:
+        if isinstance(source, (str, os.PathLike)):
+            name = os.fspath(source)
+            stream: BinaryIO = stack.enter_context(open(source, "rb"))
+            status = os.fstat(stream.fileno())
+            if stat.S_ISREG(status.st_mode):
+                yield stream.fileno(), name, status.st_size
+                return
+        elif isinstance(source, bytes):
+            name, stream = "the audio", io.BytesIO(source)
         else:
-            with os.fdopen(os.dup(descriptor), "rb") as stream, _opened(stream) as (inner, _, size):
-                yield inner, name, size
-    finally:
-        os.close(descriptor)
-
-
-def _in_memory(source: bytes | BinaryIO, name: str) -> int:
-    """A memfd with the source's bytes."""
-    descriptor = os.memfd_create("audio", os.MFD_CLOEXEC)
-    try:
-        with os.fdopen(os.dup(descriptor), "wb") as file:
-            if isinstance(source, bytes):
-                file.write(source)
-            else:
-                while block := source.read(1 << 20):
-                    if file.tell() + len(block) > MAX_BYTES:
-                        raise AudioTooLong(f"{name} has more than {MAX_BYTES >> 20} MiB")
-                    file.write(block)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+            name, stream = "standard input" if getattr(source, "name", "") == "<stdin>" else "the audio", source
+        memory = stack.enter_context(os.fdopen(os.memfd_create("audio"), "w+b"))
+        while block := stream.read(1 << 20):
+            if memory.tell() + len(block) > MAX_BYTES:
+                raise AudioTooLong(f"{name} has more than {MAX_BYTES >> 20} MiB")
+            memory.write(block)
+        size = memory.tell()
+        memory.seek(0)
+        yield memory.fileno(), name, size

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import BadFormat, BadPayload
-from .resample import Resampler
+from .resample import Float32Array, Resampler
 
 Int16Samples = npt.NDArray[np.int16]
-Float32Array = npt.NDArray[np.float32]
 
 SAMPLE_RATE: Final = 16_000
 MIN_RATE, MAX_RATE = 4_000, 384_000
 MAX_CHANNELS: Final = 8
 WIDTHS: Final = (1, 2, 3, 4)
 
-_FULL_SCALE = 32768.0
+_FULL_SCALE = np.float32(32768)
 
 
 @dataclass(frozen=True)
@@ -54,21 +53,25 @@ class PcmFormat:
 
 
 class PcmConverter:
-    """Converts one stream of raw PCM to int16 at 16 kHz mono. Any split of the bytes gives the same samples."""
+    """Converts one stream of raw PCM to int16 at 16 kHz mono. Any split of the bytes gives the same samples.
+
+    int16 at 16 kHz mono comes out as it went in: its way through float32 is without rounding.
+    """
 
     def __init__(self, fmt: PcmFormat) -> None:
         self._format = fmt
-        self._exact = fmt == PcmFormat(SAMPLE_RATE, 2, 1)
         self._resampler = Resampler(fmt.rate, SAMPLE_RATE)
-        self._rest = b""
+        self._rest = b""  # less than a frame
 
     def push(self, data: bytes | bytearray | memoryview) -> Int16Samples:
-        """Take bytes, which may end within a frame; give the int16[m] that are certain by now."""
-        joined = self._rest + bytes(data) if self._rest else bytes(data)
+        """Take bytes, which may end within a frame; give the int16[m] that are certain by now.
+
+        Raises:
+            ValueError: the stream was flushed.
+        """
+        joined = self._rest + bytes(data)
         whole = len(joined) - len(joined) % self._format.frame_bytes
         self._rest = joined[whole:]
-        if self._exact:
-            return np.frombuffer(joined, "<i2", whole // 2).astype(np.int16, copy=False)
         frames = _samples(joined[:whole], self._format.width).reshape(-1, self._format.channels)
         return to_int16(self._resampler.push(mix(frames)))
 
@@ -77,6 +80,7 @@ class PcmConverter:
 
         Raises:
             BadPayload: the stream ended within a frame.
+            ValueError: the stream was flushed already.
         """
         if self._rest:
             size = self._format.frame_bytes
@@ -84,29 +88,31 @@ class PcmConverter:
         return to_int16(self._resampler.flush())
 
 
+def mix(frames: Float32Array) -> Float32Array:
+    """float32[n, channels] to float32[n]: the mean, so that no sum can clip."""
+    # Channel by channel, always in the same order: a reduction along the short axis is slower, and free to
+    # add in an order that depends on n.
+    total = frames[:, 0].copy()
+    for channel in range(1, frames.shape[1]):
+        total += frames[:, channel]
+    return total / np.float32(frames.shape[1])
+
+
+def to_int16(samples: Float32Array) -> Int16Samples:
+    """float32[n] in -1 .. 1 to int16[n]: rounded, and clipped where it is louder than full scale."""
+    clipped: Float32Array = np.clip(np.rint(samples * _FULL_SCALE), -32768, 32767)
+    return clipped.astype(np.int16)
+
+
 def _samples(data: bytes, width: int) -> Float32Array:
     """Raw samples to float32[n] in -1 .. 1."""
     if width == 1:
         return (np.frombuffer(data, np.uint8).astype(np.float32) - np.float32(128)) / np.float32(128)
     if width == 2:
-        return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(_FULL_SCALE)
+        return np.frombuffer(data, "<i2").astype(np.float32) / _FULL_SCALE
     if width == 3:
         # Three bytes become the upper three of an int32, which keeps the sign.
         wide = np.zeros((len(data) // 3, 4), np.uint8)
         wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
         data = wide.tobytes()
     return np.frombuffer(data, "<i4").astype(np.float32) / np.float32(2**31)
-
-
-def mix(frames: npt.NDArray[Any]) -> Float32Array:
-    """float32[n, channels] to float32[n]: the mean, so that no sum can clip."""
-    if frames.shape[1] == 1:
-        return np.ascontiguousarray(frames[:, 0], dtype=np.float32)
-    return np.asarray(frames.mean(axis=1, dtype=np.float32))
-
-
-def to_int16(samples: Float32Array) -> Int16Samples:
-    """float32[n] in -1 .. 1 to int16[n]: rounded, and clipped where it is louder than full scale."""
-    scaled = np.rint(samples * np.float32(_FULL_SCALE))
-    clipped: Int16Samples = np.clip(scaled, -32768, 32767).astype(np.int16)
-    return clipped

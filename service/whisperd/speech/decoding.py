@@ -115,7 +115,14 @@ class GreedyDecoder:
         return max(allowed, key=lambda code: float(logits[self._tokens.languages[code]]))
 
     def decode(
-        self, cross: dict[str, Any], language: str, task: str, limit: int, control: Control
+        self,
+        cross: dict[str, Any],
+        language: str,
+        task: str,
+        limit: int,
+        control: Control,
+        *,
+        leave_loops: bool = True,
     ) -> Decoded:
         """Search for the text of one window.
 
@@ -123,6 +130,7 @@ class GreedyDecoder:
             cross: what `WhisperModel.encode` gave.
             limit: most text tokens, at least 1.
             control: asked before every step whether to go on.
+            leave_loops: end the search where it repeats itself, and not only at the cap.
         """
         model, tokens = self._model, self._tokens
         ids = prompt(tokens, self._multilingual, language, task)
@@ -146,7 +154,7 @@ class GreedyDecoder:
                 ended = True
                 break
             found.append(token)
-            if len(found) > limit or loop_length(found):
+            if len(found) > limit or (leave_loops and loop_length(found)):
                 break
             ids = [token]
         return Decoded(

@@ -7,7 +7,7 @@ again over the full 30 s.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +45,8 @@ MAX_GAIN = 3.0
 NOTHING = -6.0
 #: The reference's rule for a window without speech (openai/whisper, transcribe.py).
 NO_SPEECH_PROB, NO_SPEECH_LOGPROB = 0.6, -1.0
+#: Windows over this many seconds are called long.
+LONG_WINDOW_S = 12
 AUTO = "auto"
 
 
@@ -73,19 +75,27 @@ class Transcriber:
         tokenizer: ids to text.
         language: default for clips that name none, a code or "auto".
         languages: codes that clips may use; empty for all that the model knows.
+        after_long_window: called when a window of more than `LONG_WINDOW_S` is done, whose tensors took tens
+            of megabytes: a place to give memory back.
 
     Raises:
         UnknownLanguage: the configuration names a language that the model does not know.
     """
 
     def __init__(
-        self, model: WhisperModel, tokenizer: Tokenizer, language: str, languages: tuple[str, ...] = ()
+        self,
+        model: WhisperModel,
+        tokenizer: Tokenizer,
+        language: str,
+        languages: tuple[str, ...] = (),
+        after_long_window: Callable[[], object] = lambda: None,
     ) -> None:
         manifest = model.manifest
         known = tuple(manifest.tokens.languages)
         for code in languages:
             if code not in known:
                 raise UnknownLanguage(f"the model {manifest.name} does not know the language {code!r}")
+        self._after_long_window = after_long_window
         self._model = model
         self._tokenizer = tokenizer
         self._decoder = GreedyDecoder(model)
@@ -152,6 +162,8 @@ class Transcriber:
                 decoded = self._decode(window, language, options.task, True, control, watch)
             if not decoded.ended:
                 decoded = replace(decoded, tokens=without_loop(decoded.tokens))
+            if end - start > LONG_WINDOW_S * SAMPLE_RATE:
+                self._after_long_window()
             if not _is_silence(decoded):
                 segments.append(self._segment(decoded, start, end))
         text = "".join(segment.text for segment in segments).strip()
@@ -208,7 +220,8 @@ class Transcriber:
         with _timed(watch, "encode", control):
             cross = self._model.encode(self._pad(window.mel, full=full), control.run_options())
         with _timed(watch, "decode", control):
-            return self._decoder.decode(cross, language, task, window.limit, control)
+            # Somebody may really say a thing three times: over the full context a loop is one only at the cap.
+            return self._decoder.decode(cross, language, task, window.limit, control, leave_loops=not full)
 
     def _segment(self, decoded: Decoded, start: int, end: int) -> Segment:
         return Segment(
@@ -221,7 +234,14 @@ class Transcriber:
         )
 
 
-def load(bundle: Path, *, threads: int, language: str, languages: tuple[str, ...] = ()) -> Transcriber:
+def load(
+    bundle: Path,
+    *,
+    threads: int,
+    language: str,
+    languages: tuple[str, ...] = (),
+    after_long_window: Callable[[], object] = lambda: None,
+) -> Transcriber:
     """Load a bundle, whose files have been verified, and make the engine.
 
     Raises:
@@ -229,7 +249,8 @@ def load(bundle: Path, *, threads: int, language: str, languages: tuple[str, ...
         UnknownLanguage: see `Transcriber`.
     """
     manifest = load_manifest(bundle)
-    return Transcriber(WhisperModel(bundle, manifest, threads), Tokenizer(bundle), language, languages)
+    model = WhisperModel(bundle, manifest, threads)
+    return Transcriber(model, Tokenizer(bundle), language, languages, after_long_window)
 
 
 @contextmanager
