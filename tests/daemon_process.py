@@ -126,7 +126,10 @@ class Wire:
 
     def receive(self) -> tuple[str, dict[str, Any]] | None:
         """Read one event; None at the end of the stream."""
-        line = self._file.readline()
+        try:
+            line = self._file.readline()
+        except ConnectionResetError:  # the daemon closed with bytes of ours unread, after its last words
+            return None
         if not line:
             return None
         header = json.loads(line)

@@ -29,6 +29,7 @@ import soundfile  # noqa: E402
 from convert_model.bundle import Recipe, write_bundle  # noqa: E402
 from convert_model.fetch import cache_folder, ensure_weights  # noqa: E402
 from convert_model.sources import load_source  # noqa: E402
+from convert_model.weights import Weights  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from whisperd.audio.files import read_audio  # noqa: E402
@@ -91,7 +92,7 @@ def _clips(audio: Path | None, folder: Path) -> dict[str, Path]:
     """Four clips of about 2, 3.5, 6 and 11 s, as WAV files."""
     if audio is None:
         short, long = (read_audio(ROOT / "tests" / "data" / f"{n}.wav", 60.0) for n in ("command", "sample"))
-        parts = [[short], [long], [short, PAUSE, long], [long, PAUSE, short, PAUSE, long, PAUSE[:8000]]]
+        parts = [[short], [long], [short, PAUSE, long], [long, PAUSE, PAUSE, short, PAUSE, long, PAUSE]]
         clips = [np.concatenate(part) for part in parts]
     else:
         whole = read_audio(audio, 3600.0)
@@ -111,7 +112,7 @@ def _models(name: str, folder: Path) -> dict[str, Path]:
     source = ensure_weights(name, cache_folder())
     weights = load_source(source)
     paths = {
-        "ctranslate2": source,
+        "ctranslate2": _ctranslate2(source, weights, folder / "ct2"),
         "bundle": folder / "int8",
         "fp32": folder / "fp32",
         "ggml": folder / "q8_0.bin",
@@ -120,6 +121,19 @@ def _models(name: str, folder: Path) -> dict[str, Path]:
     write_bundle(weights, Recipe(name, "fp32"), paths["fp32"])
     write_ggml(weights, mel_filters(weights.dims.n_mels).astype(np.float32), paths["ggml"])
     return paths
+
+
+def _ctranslate2(source: Path, weights: Weights, folder: Path) -> Path:
+    """The folder as CTranslate2 wants it: with its vocabulary file, which the tokenizer implies."""
+    folder.mkdir()
+    for name in ("model.bin", "config.json", "tokenizer.json"):
+        (folder / name).symlink_to((source / name).resolve())
+    tokenizer = json.loads(weights.tokenizer_json)
+    tokens = {token: text for text, token in tokenizer["model"]["vocab"].items()}
+    tokens |= {token["id"]: token["content"] for token in tokenizer["added_tokens"]}
+    vocabulary = [tokens.get(i, f"<|{i}|>") for i in range(weights.dims.n_vocab)]
+    (folder / "vocabulary.json").write_text(json.dumps(vocabulary))
+    return folder
 
 
 def _full_context(bundle: Path, clips: dict[str, Path], threads: int) -> dict[str, str]:
@@ -191,9 +205,7 @@ def _report(
 
 
 def _show(console: Console, report: dict[str, Any]) -> None:
-    table = Table(
-        "", *report["full_context"], title="seconds to text, median; words that differ from fp32, 30 s"
-    )
+    table = Table("", *report["full_context"], title="seconds to text, median; words that differ from fp32, 30 s")
     for who, by_clip in report["seconds"].items():
         cells = (f"{s:.3f}  ({report['words_differing'][who][n]})" for n, s in by_clip.items())
         table.add_row(who, *cells)

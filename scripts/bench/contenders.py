@@ -86,11 +86,12 @@ class Stranger:
 
     def __init__(self, name: str, model: Path, threads: int) -> None:
         self.name = name
+        self._errors = tempfile.TemporaryFile(mode="w+")
         self._process = subprocess.Popen(
             [sys.executable, str(_WORKER), name, str(model), str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._errors,
             text=True,
         )
         self.pid = self._process.pid
@@ -102,7 +103,9 @@ class Stranger:
             if line.startswith("{"):
                 answer: dict[str, Any] = json.loads(line)
                 return answer
-        raise RuntimeError(f"{self.name} ended with status {self._process.wait()}")
+        status = self._process.wait()
+        self._errors.seek(0)
+        raise SystemExit(f"{self.name} ended with status {status}:\n{self._errors.read()[-2000:]}")
 
     def transcribe(self, clip: Path) -> tuple[str, float]:
         """Directly; the seconds are the worker's own."""
@@ -124,6 +127,7 @@ class Stranger:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
+        self._errors.close()
 
 
 def memory_mb(pid: int) -> tuple[float, float]:

@@ -77,7 +77,8 @@ def _failed(text: str) -> int:
     with contextlib.suppress(ImportError):
         from whisperd.systemd import Notifier
 
-        Notifier().status(f"failed: {text}")
+        with contextlib.closing(Notifier()) as notifier:
+            notifier.status(f"failed: {text}")
     return FAILED
 
 

@@ -52,7 +52,7 @@ def bind(config: SocketConfig) -> OwnSocket:
             ours to give.
     """
     path = config.path
-    gid = group_id(config.group)
+    check(config)
     with _only_one_at_a_time(path):
         if _is_stale(path):
             path.unlink()
@@ -65,18 +65,17 @@ def bind(config: SocketConfig) -> OwnSocket:
                 listening.bind(os.fspath(path))
             finally:
                 os.umask(umask)
-            if gid is not None:
-                _give_to_group(path, gid, config.group)
-            path.chmod(config.mode)
-            listening.listen(BACKLOG)
+            own = OwnSocket(listening, path)
         except OSError as error:
             listening.close()
             raise ConfigError(f"cannot listen on {path}: {error.strerror}") from None
-        except ConfigError:
+        try:
+            _open_to_clients(own, config)
+        except BaseException:
+            own.remove()
             listening.close()
-            path.unlink(missing_ok=True)
             raise
-        return OwnSocket(listening, path)
+        return own
 
 
 def check(config: SocketConfig) -> None:
@@ -106,23 +105,29 @@ def group_id(group: str | None) -> int | None:
         ) from None
 
 
-def _give_to_group(path: Path, gid: int, group: str | None) -> None:
+def _open_to_clients(own: OwnSocket, config: SocketConfig) -> None:
     try:
-        os.chown(path, -1, gid)
+        gid = group_id(config.group)
+        if gid is not None:
+            os.chown(own.path, -1, gid)
+        own.path.chmod(config.mode)
+        own.socket.listen(BACKLOG)
     except PermissionError:
         raise ConfigError(
-            f"socket.group: this user may not give the socket to the group {group!r}: be a member of it, or"
-            ' set "" (WHISPERD_SOCKET_GROUP=)'
+            f"socket.group: this user may not give the socket to the group {config.group!r}: be a member of it,"
+            ' or set "" (WHISPERD_SOCKET_GROUP=)'
         ) from None
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {own.path}: {error.strerror}") from None
 
 
 def _is_stale(path: Path) -> bool:
     """True for a socket file that nobody listens on, False for nothing there; anything else raises."""
     if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
         raise ConfigError(f"socket.path: longer than {MAX_SOCKET_PATH_BYTES} bytes: {path}")
-    if not path.parent.is_dir():
-        raise ConfigError(f"socket.path: the folder {path.parent} does not exist: make it, or choose another path")
     try:
+        if not path.parent.is_dir():
+            raise ConfigError(f"socket.path: there is no folder {path.parent}: make it, or choose another path")
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return False
@@ -160,9 +165,7 @@ def _only_one_at_a_time(path: Path) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > give_up:
-                    raise ConfigError(
-                        f"socket.path: the folder {path.parent} is locked by another program"
-                    ) from None
+                    raise ConfigError(f"socket.path: another program holds a lock on {path.parent}") from None
                 time.sleep(0.05)
         yield
     finally:

@@ -30,37 +30,46 @@ MAX_STATUS = 200
 
 
 class Notifier:
-    """Tells systemd how the service is."""
+    """Tells systemd how the service is, through the socket that NOTIFY_SOCKET names.
+
+    Without the variable, or with nobody there, telling does nothing: the daemon serves without systemd too.
+    """
 
     def __init__(self) -> None:
-        # Reads NOTIFY_SOCKET; without it, or with nobody there, sending does nothing.
-        self._notifier = sdnotify.SystemdNotifier()
+        self._notifier = sdnotify.SystemdNotifier() if os.environ.get("NOTIFY_SOCKET") else None
+
+    def close(self) -> None:
+        """Say no more."""
+        if self._notifier is not None and self._notifier.socket is not None:
+            self._notifier.socket.close()
+        self._notifier = None
 
     def ready(self, status: str) -> None:
         """The service answers."""
-        self._send("READY=1", status)
+        self._send("READY=1", _status(status))
 
     def status(self, status: str) -> None:
         """One line for `systemctl status`."""
-        self._send("", status)
+        self._send(_status(status))
 
     def stopping(self, status: str) -> None:
         """The service is on its way down."""
-        self._send("STOPPING=1", status)
+        self._send("STOPPING=1", _status(status))
 
     def watchdog(self) -> None:
         """The service is well."""
-        self._notifier.notify("WATCHDOG=1")
+        self._send("WATCHDOG=1")
 
-    def _send(self, state: str, status: str) -> None:
-        self._notifier.notify("\n".join(filter(None, (state, f"STATUS={_one_ascii_line(status)}"))))
+    def _send(self, *assignments: str) -> None:
+        if self._notifier is not None:
+            self._notifier.notify("\n".join(assignments))
 
 
-def _one_ascii_line(text: str) -> str:
-    """Fit for STATUS: sdnotify encodes in latin-1 and drops what does not fit, and a line break would begin
-    another assignment."""
+def _status(text: str) -> str:
+    """STATUS of one ASCII line: sdnotify drops what latin-1 does not have, and what follows a line break would
+    be another assignment."""
     line = "".join(c if c.isprintable() else " " for c in text)
-    return line.encode("ascii", "replace").decode("ascii")[:MAX_STATUS]
+    return "STATUS=" + line.encode("ascii", "replace").decode("ascii")[:MAX_STATUS]
 
 
 @dataclass(frozen=True)

@@ -35,13 +35,13 @@ def tone(hz: float, rate: int, seconds: float) -> Float32Array:
 
 
 def sweep(first_hz: float, last_hz: float, rate: int, seconds: float) -> Float32Array:
-    """A sine of amplitude 1 that glides evenly from one frequency to the other.
+    """A sine of amplitude 1 that glides from one frequency to the other.
 
-    Half a second of the first frequency comes before it, faded in, so that the start makes no click: a click has
-    energy everywhere.
+    It is faded in at rest and gathers speed slowly, so that all its energy is where it should be: a click, or a
+    kink in the glide, would have energy in the pass band.
     """
     lead = rate // 2
-    glide = np.linspace(first_hz, last_hz, round(rate * seconds))
+    glide = first_hz + (last_hz - first_hz) * np.sin(np.linspace(0, np.pi / 2, round(rate * seconds))) ** 4
     hz = np.concatenate((np.full(lead, first_hz), glide, np.full(lead, last_hz)))
     wave = np.sin(2 * np.pi * np.cumsum(hz) / rate)
     fade = np.sin(np.linspace(0, np.pi / 2, lead)) ** 4
@@ -78,7 +78,8 @@ def test_no_images_above_the_input_nyquist(rate: int) -> None:
         # Kaiser, beta 20: side lobes below -150 dB, main lobe within 8 bins of about 1 Hz.
         spectrum = np.abs(np.fft.rfft(output * np.kaiser(output.size, 20)))
         full_scale = np.kaiser(output.size, 20).sum() / 2
-        own = round(hz * output.size / OUT * (conversion_ratio(rate, OUT)[1] * OUT / conversion_ratio(rate, OUT)[0] / rate))
+        up, down = conversion_ratio(rate, OUT)
+        own = round(hz / rate * down / up * output.size)
         spectrum[max(0, own - 20) : own + 21] = 0
         if fraction < PASS_BAND:
             assert db(float(spectrum.max() / full_scale)) < -90
@@ -117,7 +118,7 @@ def test_a_constant_stays_the_same(rate: int) -> None:
 # --- streaming --------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     rate=st.sampled_from([*UP, *DOWN, *ODD, OUT]),
     size=st.integers(0, 6_000),
@@ -131,7 +132,7 @@ def test_any_split_gives_the_same_samples(rate: int, size: int, cuts: list[float
     np.testing.assert_array_equal(resample(samples, rate, (int(c * size) for c in cuts)), whole)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(rate=st.integers(4_000, 384_000), size=st.integers(0, 3_000))
 @example(rate=384_000, size=1)
 @example(rate=4_000, size=1)

@@ -70,8 +70,8 @@ class Resampler:
             self._tabulate(start, stop, cutoff) for start, stop in zip(bounds, bounds[1:], strict=False)
         ]
         self._next_group = 0
-        # The number of cycles that are computed at once must not depend on how much has come: a BLAS rounds
-        # differently for different shapes, and any split into pushes has to give the same samples.
+        # The number of cycles that are computed at once does not depend on how much has come: numpy may add in
+        # another order for another shape, and any split into pushes has to give the same samples.
         self._rows = max(1, _STEP // self._cycle_out) if n_groups == 1 else 1
 
         # Input from the first sample that the next group needs; the clip is preceded by silence.
@@ -118,14 +118,14 @@ class Resampler:
         outputs: list[Float32Array] = []
         while True:
             offset, matrix = self._groups[self._next_group]
-            taps = matrix.shape[0]
+            taps = matrix.shape[1]
             first = start + offset
             if first + (rows - 1) * self._cycle_in + taps > buffer.size:
                 break
             strides = (self._cycle_in * buffer.itemsize, buffer.itemsize)
             windows = np.lib.stride_tricks.as_strided(buffer[first:], (rows, taps), strides, writeable=False)
-            # Copied because overlapping rows are not something that a BLAS takes.
-            outputs.append((windows.copy() @ matrix).ravel())
+            # Not `@`: for products of this size a BLAS wakes threads, which then spin beside those of the model.
+            outputs.append(np.einsum("wi,oi->wo", windows, matrix).ravel())
             self._next_group = (self._next_group + 1) % len(self._groups)
             if self._next_group == 0:
                 start += rows * self._cycle_in
@@ -142,14 +142,14 @@ class Resampler:
 
         Returns:
             (offset, matrix): the first input that they need, counted from the first that the cycle needs, and
-            float32[inputs, outputs].
+            float32[outputs, inputs], to be summed over the inputs, which are therefore adjacent in memory.
         """
         j = np.arange(start, stop)
         # Outputs' times in input samples, as integer plus remainder: exact in any position of the cycle.
         whole, rest = np.divmod(j * self.down, self.up)
         offset = int(whole[0])
         n = np.arange(offset - self._reach + 1, int(whole[-1]) + self._reach + 1)
-        distance = (whole - n[:, None]) + rest / self.up
+        distance = (whole[:, None] - n) + rest[:, None] / self.up
         # Kaiser's alpha for this attenuation; np.i0 is the modified Bessel function of the window.
         beta = 0.1102 * (STOP_BAND_DB - 8.7)
         inside = np.abs(distance) < self._reach
