@@ -38,7 +38,9 @@ COMMITTED = (
 
 def shared() -> list[Clip]:
     """Recordings of people beside the clone, where there are any."""
-    text = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
+    text = (
+        "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
+    )
     return [clip for clip in (Clip(SHARED / "jfk.wav", text),) if clip.path.is_file()]
 
 

@@ -86,7 +86,7 @@ class Stranger:
 
     def __init__(self, name: str, model: Path, threads: int) -> None:
         self.name = name
-        self._errors = tempfile.TemporaryFile(mode="w+")
+        self._errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(
             [sys.executable, str(_WORKER), name, str(model), str(threads)],
             stdin=subprocess.PIPE,

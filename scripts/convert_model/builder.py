@@ -179,8 +179,6 @@ class GraphBuilder:
         return [f"{self.name}.onnx", f"{self.name}.data"]
 
 
-def tensor_input(
-    name: str, shape: Sequence[int | str], dtype: int = TensorProto.FLOAT
-) -> onnx.ValueInfoProto:
+def tensor_input(name: str, shape: Sequence[int | str], dtype: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
     """A graph input or output; strings in `shape` name free dimensions."""
     return helper.make_tensor_value_info(name, dtype, list(shape))

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 DEFAULT_SOCKET = "/run/whisperd/whisperd.sock"
 OK, FAILED, USAGE, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
-#: Where the daemon does not say what it accepts.
-MAX_CLIP_SECONDS = 600.0
 #: For the daemon to confirm that it has stopped working for us.
 CANCEL_SECONDS = 2.0
 
@@ -145,8 +143,7 @@ def _cancel(client: Client) -> None:
 def _one(
     client: Client, name: str, arguments: argparse.Namespace, progress: _Progress
 ) -> tuple[Transcript, float]:
-    limit = float(client.limits.get("max_clip_seconds", MAX_CLIP_SECONDS))
-    pcm = _read(name, limit)
+    pcm = _read(name, client.max_clip_seconds)
     begun = time.monotonic()
     answer = client.transcribe(
         pcm, language=arguments.language, task=arguments.task, priority="file", on_queued=progress.queued

@@ -11,13 +11,14 @@ from __future__ import annotations
 import errno
 import grp
 import os
+import reprlib
 import socket
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from whisperd.errors import WhisperdError
 from whisperd.wire import Decoder, Event, JsonObject, encode
@@ -25,9 +26,14 @@ from whisperd.wire import Decoder, Event, JsonObject, encode
 if TYPE_CHECKING:
     from whisperd.speech.types import Int16Samples
 
+T = TypeVar("T")
+
 SAMPLE_RATE = 16_000
 CHUNK_BYTES = 32 * 1024
 """One second of audio to an event, which is half of the daemon's default limit."""
+
+DEFAULT_LIMITS: JsonObject = {"payload_bytes": 64 * 1024, "max_clip_seconds": 600.0}
+"""What holds where `hello` does not say otherwise."""
 
 RECEIVE_BYTES = 64 * 1024
 MAX_DATA_BYTES = 4 << 20
@@ -105,6 +111,9 @@ class Client:
         path: the daemon's Unix socket.
         timeout: seconds for connecting, and for each answer that needs no inference.
         result_timeout: seconds for a transcript.
+
+    Attributes:
+        limits: what the daemon said it accepts; max_clip_seconds of it: the longest clip.
     """
 
     def __init__(
@@ -114,8 +123,9 @@ class Client:
         result_timeout: float = RESULT_SECONDS,
     ) -> None:
         self.path = os.fspath(path)
-        self.limits: JsonObject = {}
-        self.current: str | None = None
+        self.limits: JsonObject = DEFAULT_LIMITS
+        self.max_clip_seconds: float = DEFAULT_LIMITS["max_clip_seconds"]
+        self._chunk_bytes = CHUNK_BYTES
         self._timeout = timeout
         self._result_timeout = result_timeout
         self._socket: socket.socket | None = None
@@ -146,8 +156,18 @@ class Client:
         self._decoder = Decoder(data_bytes=MAX_DATA_BYTES)
         self._kept.clear()
         self._sending = False
-        self.limits = self._ask("hello", {"protocol": 1, "features": ["queued", "segments"]}).get("limits", {})
+        try:
+            self._say_hello()
+        except BaseException:
+            self.close()
+            raise
         return self
+
+    def _say_hello(self) -> None:
+        answer = self._ask("hello", {"protocol": 1, "features": ["queued", "segments"]})
+        self.limits = {**DEFAULT_LIMITS, **self._field(answer, "limits", dict)}
+        self._chunk_bytes = max(min(CHUNK_BYTES, self._field(self.limits, "payload_bytes", int)) & ~1, 2)
+        self.max_clip_seconds = float(self._field(self.limits, "max_clip_seconds", (int, float)))
 
     def close(self) -> None:
         """Close the connection; the daemon then cancels what is not answered."""
@@ -213,18 +233,17 @@ class Client:
         priority: str | None = None,
     ) -> str:
         """Send a clip and do not wait; returns its request's id. Arguments and errors as `transcribe`."""
-        if pcm.dtype != "int16" or pcm.ndim != 1:
+        if pcm.dtype.kind != "i" or pcm.dtype.itemsize != 2 or pcm.ndim != 1:
             raise ValueError(f"expected int16[n], got {pcm.dtype}{list(pcm.shape)}")
         self._sequence += 1
-        self.current = request = f"c{self._sequence}"
+        request = f"c{self._sequence}"
         wish = {"id": request, "language": language, "task": task, "priority": priority}
         form = {"rate": SAMPLE_RATE, "width": 2, "channels": 1}
         self._send(Event("transcribe", {k: v for k, v in wish.items() if v is not None}))
         self._send(Event("audio-start", form))
         samples = pcm.astype("<i2", copy=False).tobytes()
-        size = min(CHUNK_BYTES, int(self.limits.get("payload_bytes", CHUNK_BYTES))) & ~1
-        for start in range(0, len(samples), size):
-            self._send(Event("audio-chunk", form, samples[start : start + size]))
+        for start in range(0, len(samples), self._chunk_bytes):
+            self._send(Event("audio-chunk", form, samples[start : start + self._chunk_bytes]))
         self._send(Event("audio-stop"))
         return request
 
@@ -234,11 +253,11 @@ class Client:
         while True:
             event = self._next(lambda e: e.data.get("id") == request or _ends_connection(e), until)
             if event.type == "transcript":
-                return _transcript(event.data)
+                return self._transcript(event.data)
             if event.type == "error":
                 raise _server_error(event)
             if event.type == "queued" and on_queued is not None:
-                on_queued(int(event.data.get("position", 0)))
+                on_queued(self._field(event.data, "position", int))
 
     def cancel(self, request: str | None = None, *, timeout: float | None = None) -> int:
         """Cancel a request, or all of this connection; returns how many were still to be answered.
@@ -250,7 +269,7 @@ class Client:
             self.close()
             return 1
         data = {} if request is None else {"id": request}
-        return int(self._ask("cancel", data, answer="cancelled", timeout=timeout).get("count", 0))
+        return self._field(self._ask("cancel", data, answer="cancelled", timeout=timeout), "count", int)
 
     # --- events -------------------------------------------------------------------------------------------
 
@@ -324,6 +343,22 @@ class Client:
             raise
         return event
 
+    def _transcript(self, data: JsonObject) -> Transcript:
+        return Transcript(
+            text=self._field(data, "text", str),
+            language=None if data.get("language") is None else self._field(data, "language", str),
+            audio_seconds=float(self._field(data, "audio_seconds", (int, float))),
+            data=data,
+        )
+
+    def _field(self, data: JsonObject, name: str, kind: type[T] | tuple[type[T], ...]) -> T:
+        """A field of an answer, which has to be there."""
+        value = data.get(name)
+        if not isinstance(value, kind):
+            self.close()
+            raise ConnectionLost(f"{self.path}: not what whisperd says: {name} is {reprlib.repr(value)}")
+        return value
+
     def _open_socket(self) -> socket.socket:
         if self._socket is None:
             raise ConnectionLost("not connected to whisperd")
@@ -341,16 +376,6 @@ def _ends_connection(event: Event) -> bool:
 def _server_error(event: Event) -> ServerError:
     data = event.data
     return ServerError(str(data.get("code", "internal")), str(data.get("text", "")), data.get("retry") is True)
-
-
-def _transcript(data: JsonObject) -> Transcript:
-    language = data.get("language")
-    return Transcript(
-        text=str(data.get("text", "")),
-        language=None if language is None else str(language),
-        audio_seconds=float(data.get("audio_seconds") or 0.0),
-        data=data,
-    )
 
 
 def _unreachable(path: str, error: OSError) -> Unreachable:

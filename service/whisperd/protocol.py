@@ -119,9 +119,7 @@ def read_transcribe(event: Event, model: ModelInfo, *, extended: bool) -> Reques
     task = read_text(event, "task")
     priority = read_text(event, "priority") or "final"
     if priority not in _PRIORITIES:
-        raise BadEvent(
-            f"transcribe: priority must be {' or '.join(_PRIORITIES)}, not {reprlib.repr(priority)}"
-        )
+        raise BadEvent(f"transcribe: priority must be {' or '.join(_PRIORITIES)}, not {reprlib.repr(priority)}")
     options = Options(language=language) if task is None else Options(language=language, task=task)
     return Request(read_id(event), options, _PRIORITIES[priority])
 

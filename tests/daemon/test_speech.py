@@ -84,7 +84,9 @@ def test_a_clip_over_30_seconds_is_cut_at_pauses_and_joined(daemon: DaemonProces
     assert all(a["end"] == b["start"] for a, b in zip(segments, segments[1:], strict=False))
 
 
-@pytest.mark.parametrize(("rate", "width", "channels"), [(16000, 2, 1), (48000, 3, 2), (44100, 4, 1), (8000, 2, 6)])
+@pytest.mark.parametrize(
+    ("rate", "width", "channels"), [(16000, 2, 1), (48000, 3, 2), (44100, 4, 1), (8000, 2, 6)]
+)
 def test_any_format_on_the_wire(daemon: DaemonProcess, rate: int, width: int, channels: int) -> None:
     from daemon_process import Wire
     from whisperd.audio.resample import Resampler

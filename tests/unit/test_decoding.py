@@ -105,7 +105,9 @@ def test_tokens_are_fed_once_and_the_end_is_not_text() -> None:
 
 def test_suppressed_tokens_are_never_chosen() -> None:
     # 7 always; 8 and the end of text at the beginning; special tokens and timestamps always.
-    model = Script(lambda n: [7, TOKENS.eot, 8, 55, 43, 20] if n == 0 else [7, 55, 8, TOKENS.eot] if n == 1 else [40])
+    model = Script(
+        lambda n: [7, TOKENS.eot, 8, 55, 43, 20] if n == 0 else [7, 55, 8, TOKENS.eot] if n == 1 else [40]
+    )
     assert decode(model).tokens == (20, 8)
 
 

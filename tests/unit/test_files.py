@@ -151,7 +151,9 @@ def test_floats_beyond_full_scale_clip() -> None:
     loud = np.array([1.5, -1.5, 1e30, -1e30, 3e38, -3e38] * 2_000, np.float32)
     output = read_audio(encoded(loud, 16_000, "WAV", "FLOAT"), 10)
     assert output.tolist() == [32_767, -32_768] * 6_000
-    resampled = read_audio(encoded(np.full(48_000, 3e38, np.float32), 48_000, "WAV", "FLOAT"), 10)
+    # The sum of both channels is beyond what a float32 holds.
+    stereo = np.full((48_000, 2), 3e38, np.float32)
+    resampled = read_audio(encoded(stereo, 48_000, "WAV", "FLOAT"), 10)
     assert (resampled[400:-400] == 32_767).all()
 
 

@@ -11,11 +11,10 @@ import pytest
 from convert_model import tail
 from convert_model.bundle import Recipe, write_bundle
 from convert_model.weights import Weights
-from whisperd.speech.bundle import load_manifest
-from whisperd.speech.model import WhisperModel
-
 from reference_model import ReferenceWhisper
 from tiny_bundle import tiny_weights
+from whisperd.speech.bundle import load_manifest
+from whisperd.speech.model import WhisperModel
 
 SIZES = {"heads": 2, "audio_layers": 2, "text_layers": 2, "audio_ctx": 60, "text_ctx": 24, "mels": 8}
 TOKENS = (5, 9, 200, 3, 77)
@@ -80,9 +79,7 @@ def test_tail_of_every_position_is_exact_for_silence(weights: Weights, tmp_path:
 
 
 @pytest.mark.parametrize(("frames", "rows"), [(2, 1 + 3), (32, 16 + 3), (34, 17 + 2), (120, 60)])
-def test_tail_begins_behind_the_real_positions(
-    weights: Weights, tmp_path: Path, frames: int, rows: int
-) -> None:
+def test_tail_begins_behind_the_real_positions(weights: Weights, tmp_path: Path, frames: int, rows: int) -> None:
     model = build(weights, tmp_path, stride=16)
     assert model.encode(noise(frames))["cv1"].numpy().shape[2] == rows
 

@@ -75,9 +75,7 @@ def test_an_english_model_does_not_translate(tmp_path: Path) -> None:
     assert english.transcribe(noise(0.5), Options("auto"), Unattended()).language == "en"
 
 
-def test_only_real_frames_and_a_margin_are_encoded(
-    engine: Transcriber, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_real_frames_and_a_margin_are_encoded(engine: Transcriber, monkeypatch: pytest.MonkeyPatch) -> None:
     encodes = Encodes(engine, monkeypatch)
     result = engine.transcribe(noise(2.0), Options(), Unattended())
     # A random model does not end by itself: the cap or a loop sends it to the full context, once.

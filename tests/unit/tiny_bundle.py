@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import tiny_checkpoint
 from convert_model.bundle import Recipe, write_bundle
 from convert_model.sources import load_source
 from convert_model.weights import Weights
-
-import tiny_checkpoint
 
 
 def tiny_weights(folder: Path, **sizes: Any) -> Weights:

@@ -45,6 +45,8 @@ MAX_GAIN = 3.0
 NOTHING = -6.0
 #: The reference's rule for a window without speech (openai/whisper, transcribe.py).
 NO_SPEECH_PROB, NO_SPEECH_LOGPROB = 0.6, -1.0
+#: Enough steps to have the decoder's weights and both of its shapes used once.
+WARM_UP_TOKENS = 2
 #: Windows over this many seconds are called long.
 LONG_WINDOW_S = 12
 AUTO = "auto"
@@ -125,9 +127,10 @@ class Transcriber:
             raise UnknownTask(f"the model {info.name} knows only English and cannot translate")
 
     def warm_up(self) -> None:
-        """Transcribe two seconds of a tone, so that the first clip finds every page and thread in place."""
-        tone = 8000.0 * np.sin(np.arange(2 * SAMPLE_RATE) * (2 * np.pi * 440 / SAMPLE_RATE))
-        self.transcribe(tone.astype(np.int16), Options(), Unattended())
+        """Take a second of nothing through every part: the first clip then finds pages and threads in place."""
+        window = _Window(self._scaled(self._mel(np.zeros(SAMPLE_RATE, np.int16))), WARM_UP_TOKENS)
+        language = self._info.allowed_languages[0]
+        self._decode(window, language, "transcribe", False, Unattended(), _Stopwatch())
 
     def transcribe(
         self, pcm: Int16Samples, options: Options, control: Control, *, full_context: bool = False
