@@ -70,6 +70,7 @@ def serve(path: Path, engine: FakeEngine, limits: Limits | None = None) -> Itera
         asyncio.run_coroutine_threadsafe(server.stop(), loop).result(WAIT_SECONDS)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(WAIT_SECONDS)
+        assert not thread.is_alive()
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
         path.unlink()
@@ -87,6 +88,7 @@ def peer(path: Path, says: bytes, *, then_close: bool = True) -> Iterator[bytear
 
     def play() -> None:
         connection, _ = listening.accept()
+        listening.close()
         with connection:
             connection.settimeout(WAIT_SECONDS)
             received.extend(connection.recv(65536))
@@ -101,4 +103,3 @@ def peer(path: Path, says: bytes, *, then_close: bool = True) -> Iterator[bytear
         yield received
     finally:
         thread.join(WAIT_SECONDS)
-        listening.close()
