@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -115,21 +115,26 @@ def run(settings: config.Config) -> int:
     memory.trim()  # loading takes 30 MB more than serving
     info = engine.info
     log.info(
-        "model %s (%s), %d threads, languages %s, ready after %.1f s",
+        "model %s (%s), %d threads, %d languages, default %s, ready after %.1f s",
         info.name,
         info.precision,
         config.thread_count(settings.model.threads),
-        " ".join(info.allowed_languages),
+        len(info.allowed_languages),
+        info.default_language,
         time.monotonic() - begun,
     )
 
     own = None if handed_over else listen.bind(settings.socket)
     sockets = [own.socket] if own else [listener.socket for listener in handed_over]
-    try:
-        return asyncio.run(_serve(settings, engine, sockets, _Signs(notifier, watchdog_seconds)))
-    finally:
+
+    def clean_up() -> None:
         if own:
             own.remove()
+
+    try:
+        return asyncio.run(_serve(settings, engine, sockets, _Signs(notifier, watchdog_seconds), clean_up))
+    finally:
+        clean_up()
 
 
 @dataclass
@@ -161,21 +166,30 @@ class _Signs:
 
 
 async def _serve(
-    settings: config.Config, engine: Transcriber, sockets: Sequence[socket.socket], signs: _Signs
+    settings: config.Config,
+    engine: Transcriber,
+    sockets: Sequence[socket.socket],
+    signs: _Signs,
+    clean_up: Callable[[], None],
 ) -> int:
     from onnxruntime import RunOptions
 
     from whisperd.scheduler import Scheduler
     from whisperd.server import Server
 
-    stop = _stop_on_signals(sockets)
+    def end_at_once(code: int) -> NoReturn:
+        clean_up()
+        logging.shutdown()
+        os._exit(code)
+
+    stop = _stop_on_signals(end_at_once)
     scheduler = Scheduler(engine, max_queue=settings.limits.max_queue, run_options=RunOptions)
     scheduler.start()
     server = Server(scheduler, settings.limits)
     await server.start(sockets)
     giving = asyncio.create_task(signs.give(server, scheduler))
     signs.notifier.ready(_status_line(server))
-    log.info("ready on %s", " ".join(sock.getsockname() for sock in sockets))
+    log.info("ready on %s", " ".join(map(_name, sockets)))
 
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({stopped, giving}, return_when=asyncio.FIRST_COMPLETED)
@@ -186,7 +200,7 @@ async def _serve(
     if not ended:
         log.error("the inference worker does not end: leaving without it")
         # The worker's thread is inside the run-time, whose clean-up would wait for it or crash.
-        _end_at_once(FAILED)
+        end_at_once(FAILED)
     if giving.done():
         giving.result()  # raises what broke it: a daemon that cannot tell its health is not well
     giving.cancel()
@@ -194,25 +208,25 @@ async def _serve(
     return OK
 
 
-def _stop_on_signals(sockets: Sequence[socket.socket]) -> asyncio.Event:
+def _name(listening: socket.socket) -> str:
+    name = listening.getsockname()
+    return name if isinstance(name, str) else "@" + os.fsdecode(name[1:])  # abstract, written as systemd does
+
+
+def _stop_on_signals(end_at_once: Callable[[int], NoReturn]) -> asyncio.Event:
     """An event that SIGTERM and SIGINT set; a SIGINT after that ends the process."""
     stop = asyncio.Event()
 
     def on_signal(signum: int) -> None:
         if stop.is_set() and signum == signal.SIGINT:
             log.warning("stopped by force")
-            _end_at_once(FORCED)
+            end_at_once(FORCED)
         stop.set()
 
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, on_signal, signum)
     return stop
-
-
-def _end_at_once(code: int) -> NoReturn:
-    logging.shutdown()
-    os._exit(code)
 
 
 def _leave(signum: int, frame: Any) -> NoReturn:

@@ -1,0 +1,244 @@
+"""The worker and its queue, with an engine that does what the test says."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from whisperd.errors import Cancelled, InternalError, QueueFull, ShuttingDown, WhisperdError
+from whisperd.protocol import Outcome, Priority
+from whisperd.scheduler import Scheduler
+from whisperd.speech.types import Control, Options, Timings, Transcription
+
+WAIT = 20.0
+PCM = np.zeros(160, np.int16)
+
+
+class Engine:
+    """Runs until it is released or told to stop; remembers what it ran."""
+
+    info: Any = None
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.begun = threading.Semaphore(0)
+        self.go = threading.Semaphore(0)
+        self.deaf = False
+        self.error: BaseException | None = None
+
+    def check(self, options: Options) -> None:
+        """Everything is welcome."""
+
+    def transcribe(self, pcm: Any, options: Options, control: Control) -> Transcription:
+        self.ran.append(options.language or "")
+        self.begun.release()
+        while not self.go.acquire(timeout=0.005):
+            if not self.deaf:
+                control.step()
+            terminable = control.run_options()
+            if terminable is not None and terminable.terminate:
+                raise RuntimeError("run was terminated")
+        if self.error is not None:
+            raise self.error
+        return Transcription(options.language or "", "en", 0.01, (), Timings(0, 0, 0))
+
+
+class Results:
+    """Outcomes by name, and a wait for each."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, Outcome] = {}
+        self._arrived = threading.Condition()
+
+    def expect(self, name: str) -> Any:
+        def deliver(outcome: Outcome) -> None:
+            with self._arrived:
+                assert name not in self.outcomes, "delivered twice"
+                self.outcomes[name] = outcome
+                self._arrived.notify_all()
+
+        return deliver
+
+    def __getitem__(self, name: str) -> Transcription | WhisperdError:
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: name in self.outcomes, WAIT), f"no outcome of {name}"
+            return self.outcomes[name].result
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+def scheduler(engine: Engine) -> Iterator[Scheduler]:
+    made = Scheduler(engine, max_queue=3)
+    made.start()
+    yield made
+    engine.deaf = False
+    for _ in range(20):
+        engine.go.release()
+    assert made.stop(WAIT)
+
+
+def submit(scheduler: Scheduler, results: Results, name: str, priority: Priority = Priority.FINAL) -> Any:
+    return scheduler.submit(PCM, Options(language=name), priority, results.expect(name))
+
+
+def test_priority_then_order_of_arrival(scheduler: Scheduler, engine: Engine) -> None:
+    results = Results()
+    submit(scheduler, results, "running")
+    assert engine.begun.acquire(timeout=WAIT)
+    file = submit(scheduler, results, "file", Priority.FILE)
+    first = submit(scheduler, results, "first")
+    second = submit(scheduler, results, "second")
+    assert (file.ahead, first.ahead, second.ahead) == (1, 1, 2)
+    for _ in range(4):
+        engine.go.release()
+    assert isinstance(results["file"], Transcription)
+    assert engine.ran == ["running", "first", "second", "file"]
+
+
+def test_the_queue_at_its_limit_and_one_over(scheduler: Scheduler, engine: Engine) -> None:
+    results = Results()
+    for name in "abcd":  # one runs, three wait
+        submit(scheduler, results, name)
+    with pytest.raises(QueueFull, match="3 requests are waiting"):
+        submit(scheduler, results, "e")
+    engine.go.release()
+    assert isinstance(results["a"], Transcription)
+    submit(scheduler, results, "f")
+
+
+def test_cancel_of_a_waiting_job_is_immediate(scheduler: Scheduler, engine: Engine) -> None:
+    results = Results()
+    submit(scheduler, results, "running")
+    waiting = submit(scheduler, results, "waiting")
+    scheduler.cancel(waiting)
+    assert isinstance(results["waiting"], Cancelled)
+    engine.go.release()
+    assert isinstance(results["running"], Transcription)
+    scheduler.cancel(waiting)  # long done: nothing happens
+    assert "waiting" not in engine.ran
+
+
+def test_cancel_of_a_running_job_is_seen_between_steps(scheduler: Scheduler, engine: Engine) -> None:
+    results = Results()
+    running = submit(scheduler, results, "running")
+    assert engine.begun.acquire(timeout=WAIT)
+    scheduler.cancel(running)
+    assert isinstance(results["running"], Cancelled)
+    submit(scheduler, results, "next")
+    engine.go.release()
+    assert isinstance(results["next"], Transcription)
+
+
+def test_cancel_terminates_a_run_that_takes_no_steps() -> None:
+    class RunOptions:
+        terminate = False
+
+    engine, results = Engine(), Results()
+    engine.deaf = True
+    scheduler = Scheduler(engine, run_options=RunOptions)
+    scheduler.start()
+    job = submit(scheduler, results, "deaf")
+    assert engine.begun.acquire(timeout=WAIT)
+    scheduler.cancel(job)
+    assert isinstance(results["deaf"], Cancelled)  # and no InternalError, though the engine raised RuntimeError
+    assert scheduler.stop(WAIT)
+
+
+@pytest.mark.parametrize("error", [ValueError("secret words"), MemoryError(), SystemExit(3)])
+def test_an_engine_s_exception_ends_its_job_alone(
+    scheduler: Scheduler, engine: Engine, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    results = Results()
+    engine.error = error
+    engine.go.release()
+    submit(scheduler, results, "bad")
+    result = results["bad"]
+    assert isinstance(result, InternalError)
+    assert type(error).__name__ in result.text and "secret" not in result.text
+    assert "transcription of 0.01 s of audio failed" in caplog.text
+    engine.error = None
+    engine.go.release()
+    submit(scheduler, results, "good")
+    assert isinstance(results["good"], Transcription)
+
+
+def test_progress_and_stuck(engine: Engine) -> None:
+    now = [100.0]
+    scheduler, results = Scheduler(engine, clock=lambda: now[0]), Results()
+    scheduler.start()
+    assert scheduler.progress().busy_since is None
+    now[0] = 500.0
+    assert not scheduler.stuck_for(1.0)  # idle is not stuck, however long
+    engine.deaf = True
+    submit(scheduler, results, "deaf")
+    assert engine.begun.acquire(timeout=WAIT)
+    signs = scheduler.progress().count
+    assert scheduler.progress().busy_since == 500.0
+    now[0] = 529.0
+    assert not scheduler.stuck_for(30.0)
+    now[0] = 530.0
+    assert scheduler.stuck_for(30.0)
+    assert scheduler.progress().count == signs
+    engine.deaf = False  # it takes steps again
+    until = threading.Event()
+    for _ in range(1000):
+        if not scheduler.stuck_for(30.0):
+            break
+        until.wait(0.01)
+    assert not scheduler.stuck_for(30.0)
+    engine.go.release()
+    assert isinstance(results["deaf"], Transcription)
+    assert scheduler.stop(WAIT)
+
+
+def test_stop_answers_what_waits_and_aborts_what_runs(engine: Engine) -> None:
+    scheduler, results = Scheduler(engine), Results()
+    scheduler.start()
+    submit(scheduler, results, "running")
+    assert engine.begun.acquire(timeout=WAIT)
+    submit(scheduler, results, "waiting")
+    assert scheduler.stop(0.05, WAIT)
+    assert isinstance(results["waiting"], ShuttingDown)
+    assert isinstance(results["running"], ShuttingDown)
+    with pytest.raises(ShuttingDown):
+        submit(scheduler, results, "late")
+
+
+def test_stop_finishes_what_runs_within_the_grace(engine: Engine) -> None:
+    scheduler, results = Scheduler(engine), Results()
+    scheduler.start()
+    submit(scheduler, results, "running")
+    assert engine.begun.acquire(timeout=WAIT)
+    engine.go.release()
+    assert scheduler.stop(WAIT)
+    assert isinstance(results["running"], Transcription)
+
+
+def test_a_hung_engine_is_left_behind_and_its_job_answered(engine: Engine) -> None:
+    scheduler, results = Scheduler(engine), Results()
+    scheduler.start()
+    engine.deaf = True
+    submit(scheduler, results, "hung")
+    assert engine.begun.acquire(timeout=WAIT)
+    assert scheduler.stop(0.02, 0.02) is False
+    assert isinstance(results["hung"], ShuttingDown)
+    engine.go.release()
+
+
+def test_a_delivery_that_raises_does_not_end_the_worker(scheduler: Scheduler, engine: Engine) -> None:
+    def broken(outcome: Outcome) -> None:
+        raise RuntimeError("the loop is closed")
+
+    results = Results()
+    scheduler.submit(PCM, Options(language="a"), Priority.FINAL, broken)
+    submit(scheduler, results, "b")
+    engine.go.release()
+    engine.go.release()
+    assert isinstance(results["b"], Transcription)
