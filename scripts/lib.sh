@@ -40,10 +40,10 @@ ensure_venv() {
     fi
     say "installing the packages ($1)"
     # Older ones fetch a whole package only to tell where it is, and convert_model asks that of them.
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "pip>=23.3" || die "pip cannot be updated"
+    "$VENV/bin/python" -m pip install -qq --disable-pip-version-check "pip>=23.3" || die "pip cannot be updated"
     local arguments=() file
     for file in "${requirements[@]}"; do arguments+=(-r "$file"); done
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "${arguments[@]}" -e "$ROOT/service" \
+    "$VENV/bin/python" -m pip install -qq --disable-pip-version-check "${arguments[@]}" -e "$ROOT/service" \
         || die "the packages could not be installed; is the package registry reachable? Run it again: it goes on where it was"
     printf '%s\n' "$wanted" >"$stamp"
 }

@@ -48,6 +48,11 @@ def wav(folder: Path, name: str = "a.wav", frames: int = 1000, rate: int = 16_00
     return str(folder / name)
 
 
+def before_others(folder: Path) -> str:
+    """PYTHONPATH with a folder that hides packages."""
+    return os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+
+
 def command(path: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "whisperd.cli", "--socket", str(path), *arguments]
 
@@ -221,7 +226,7 @@ def test_a_terminal_without_rich(path: Path, tmp_path: Path) -> None:
     (tmp_path / "none" / "rich").mkdir(parents=True)
     (tmp_path / "none" / "rich" / "__init__.py").write_text("raise ImportError('not on the target')")
     files = [wav(tmp_path, "a.wav", 5), wav(tmp_path, "b.wav", 6)]
-    shown = on_a_terminal(command(path, "transcribe", *files), PYTHONPATH=str(tmp_path / "none"))
+    shown = on_a_terminal(command(path, "transcribe", *files), PYTHONPATH=before_others(tmp_path / "none"))
     assert f"{files[1]}: 6 samples" in shown and "x real time" in shown and "\x1b" not in shown
 
 
@@ -230,7 +235,7 @@ def test_rich_is_not_loaded_in_a_pipe(path: Path, tmp_path: Path) -> None:
     (tmp_path / "none" / "rich" / "__init__.py").write_text("raise SystemExit('loaded')")
     done = subprocess.run(
         command(path, "transcribe", wav(tmp_path)),
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "none")},
+        env={**os.environ, "PYTHONPATH": before_others(tmp_path / "none")},
         capture_output=True,
         timeout=WAIT_SECONDS,
         check=True,

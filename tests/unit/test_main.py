@@ -186,7 +186,8 @@ def test_a_bad_variable(tmp_path: Path, name: str, text: str, says: str) -> None
 def test_a_package_that_is_missing(tmp_path: Path) -> None:
     broken = tmp_path / "sdnotify.py"
     broken.write_text("raise ImportError('libsomething.so: cannot open shared object file')")
-    line = failure(whisperd("--socket", str(tmp_path / "s"), PYTHONPATH=str(tmp_path)))
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    line = failure(whisperd("--socket", str(tmp_path / "s"), PYTHONPATH=path))
     assert "libsomething.so" in line and "install whisperd and its dependencies" in line
 
 
