@@ -345,7 +345,8 @@ def test_a_peer_that_takes_nothing_has_an_end(path: Path) -> None:
 
 def test_events_nobody_waits_for_are_bounded(path: Path) -> None:
     stray = b"".join(encode(Event("queued", {"id": f"x{n}"})) for n in range(5000))
-    with peer(path, HELLO + stray + encode(Event("status", {"state": "idle"}))), Client(path) as client:
+    says = HELLO + stray + encode(Event("status", {"state": "idle"}))
+    with peer(path, says, then_close=False), Client(path) as client:
         assert client.status() == {"state": "idle"}
         assert len(client._kept) == client_module.MAX_KEPT_EVENTS
 
