@@ -20,6 +20,7 @@ import fake_daemon
 import pytest
 from fake_daemon import FakeEngine, serve
 from whisperd import __version__, cli
+from whisperd.audio.files import read_audio
 from whisperd.config import Config, Limits
 
 WAIT_SECONDS = fake_daemon.WAIT_SECONDS
@@ -134,14 +135,18 @@ def test_a_bad_file_does_not_stop_the_others(
         assert out == f"{good}: 1000 samples\n" * (len(bad) + 1)
 
 
+# Sent in whole before the daemon says no, and interrupted by it.
+@pytest.mark.parametrize("seconds", [1.5, 60])
 def test_an_error_of_the_daemon_that_ends_the_connection_ends_one_file(
-    tmp_path: Path, engine: FakeEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    seconds: float,
+    tmp_path: Path,
+    engine: FakeEngine,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Read here with a limit that is not the daemon's, as after a reload.
-    monkeypatch.setattr(cli, "_read", lambda name, limit: read(name, 1000.0))
-    from whisperd.audio.files import read_audio as read
-
-    long, good = wav(tmp_path, "long.wav", 16_000 * 60), wav(tmp_path, "good.wav")
+    monkeypatch.setattr(cli, "_read", lambda name, limit: read_audio(name, 1000.0))
+    long, good = wav(tmp_path, "long.wav", int(16_000 * seconds)), wav(tmp_path, "good.wav")
     with serve(tmp_path / "s", engine, Limits(max_clip_seconds=1.0)):
         assert cli.main(["--socket", str(tmp_path / "s"), "transcribe", long, good]) == cli.FAILED
     out, err = capsys.readouterr()

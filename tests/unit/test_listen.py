@@ -236,7 +236,7 @@ def test_a_lock_that_nobody_gives_up(path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(listen, "LOCK_SECONDS", 0.1)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+        fcntl.flock(folder, fcntl.LOCK_SH)  # against which only an exclusive lock helps
         with pytest.raises(ConfigError, match="another program holds a lock on"):
             bind(config(path))
     finally:

@@ -48,7 +48,7 @@ NO_SPEECH_PROB, NO_SPEECH_LOGPROB = 0.6, -1.0
 #: Enough steps to have the decoder's weights and both of its shapes used once.
 WARM_UP_TOKENS = 2
 #: Windows over this many seconds are called long.
-LONG_WINDOW_S = 12
+LONG_WINDOW_S = 8
 AUTO = "auto"
 
 

@@ -11,8 +11,8 @@ SAMPLE_RATE = 16_000
 WINDOW_S = 30
 WINDOW = WINDOW_S * SAMPLE_RATE
 #: A cut is looked for between these, seconds after the window's start: late, since each window costs a
-#: prompt and loses the context before it, but before the end, so that there are pauses to choose from.
-EARLIEST_S, LATEST_S = 15, 29
+#: prompt and loses the context before it, but before the end, which keeps the peak of memory down.
+EARLIEST_S, LATEST_S = 15, 26
 #: Loudness is taken over hops of 20 ms, and a pause should be this many of them (0.3 s) long.
 HOP = SAMPLE_RATE // 50
 PAUSE_HOPS = 15
