@@ -1,11 +1,11 @@
-"""The server: listening sockets, the connections they bring, and what all of those share.
+"""The asyncio shell: accepts connections, counts them, and brings them to an end.
 
-    scheduler = Scheduler(engine, max_queue=limits.max_queue, run_options=onnxruntime.RunOptions)
-    scheduler.start()
-    server = Server(scheduler, limits)
-    await server.start(sockets)
-    ...
-    await server.stop()
+scheduler = Scheduler(engine, max_queue=config.limits.max_queue, run_options=onnxruntime.RunOptions)
+scheduler.start()
+server = Server(scheduler, config.limits)
+await server.start(sockets)      # bound AF_UNIX stream sockets, owned from here on
+...
+await server.stop()              # finishes or answers `shutting-down`, stops the scheduler, closes
 """
 
 from __future__ import annotations
@@ -13,89 +13,120 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections import Counter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
-from . import __version__
 from .actions import TRANSCRIBED, Report
 from .clip import Budget
-from .connection import Connection, Peer
-from .errors import Cancelled, TooManyConnections, WhisperdError
+from .connection import Connection, shutting_down
+from .errors import TooManyConnections, WhisperdError
 from .scheduler import Scheduler
 from .session import Session
-from .speech.types import ModelInfo, Options, Transcription
+from .speech.types import ModelInfo, Options
 from .wire import JsonObject
 
 if TYPE_CHECKING:
     from .config import Limits
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("whisperd.server")
 
-BACKLOG: Final = 512
-"""Connections that the kernel holds until they are accepted; the kernel's own bound is net.core.somaxconn."""
+STUCK_SECONDS = 30.0
+"""A worker that shows no sign of life for so long is called stuck: a step takes some seconds on the Pi."""
 
-READ_BYTES: Final = 64 * 1024
-"""One read: the largest payload in two, and no more than a client can make the daemon handle in one go."""
+ABORT_SECONDS = 1.0
+"""Of the time for stopping, what is kept for a worker that has to be aborted."""
 
-MAX_REFUSED: Final = 256
-"""Connections over the limit that are told so at a time; more than these are closed without a word."""
+FLUSH_SECONDS = 1.0
+"""For clients to take their last words."""
 
-STUCK_SECONDS: Final = 30.0
-"""`status` calls a worker stuck that shows no sign of life for this long. The longest step, an encoder run over
-30 s of audio, takes a tenth of it on the target."""
+BACKLOG = 128
 
 
 class Server:
-    """Serves any number of listening sockets with one scheduler, which it stops when it stops."""
+    """Serves any number of listening sockets with one scheduler."""
 
-    def __init__(self, scheduler: Scheduler, limits: Limits) -> None:
+    def __init__(
+        self, scheduler: Scheduler, limits: Limits, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.scheduler = scheduler
         self.limits = limits
-        self.read_buffer = memoryview(bytearray(READ_BYTES))
+        self.clock = clock
         self._budget = Budget(limits.max_buffered_seconds)
-        self._servers: list[asyncio.AbstractServer] = []
         self._connections: set[Connection] = set()
-        self._refused: set[Connection] = set()
-        self._outcomes: Counter[str] = Counter()
+        self._listening: list[asyncio.Server] = []
+        self._begun = clock()
+        self._requests = 0
+        self._failed = 0
         self._stopping = False
-        self._started_at = 0.0
+        self._ended = asyncio.Event()
+
+    # --- life ---------------------------------------------------------------------------------------------
 
     async def start(self, sockets: Iterable[socket.socket]) -> None:
-        """Accept connections on bound AF_UNIX stream sockets, which the server closes when it stops."""
+        """Begin to accept. The sockets are bound (and may listen already, as systemd's do)."""
         loop = asyncio.get_running_loop()
-        self._loop = loop
-        self._started_at = loop.time()
+        # From 3.13 on asyncio removes the path of a socket that it closes; it is whoever bound it who does that.
+        keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         for sock in sockets:
-            # Not create_unix_server, which from Python 3.13 on removes the socket's path: it is systemd's, or
-            # belongs to whoever bound it.
-            self._servers.append(
-                await loop.create_server(lambda: Connection(self), sock=sock, backlog=BACKLOG)
+            sock.setblocking(False)
+            server = await loop.create_unix_server(
+                lambda: Connection(self, loop), sock=sock, backlog=BACKLOG, **keep
             )
+            self._listening.append(server)
 
     async def stop(self) -> bool:
-        """Stop within limits.stop_seconds: no more requests, the running one finished or refused, all closed.
+        """Stop within limits.stop_seconds, and a second for last words.
 
         Returns:
             Whether the worker's thread has ended.
         """
         self._stopping = True
-        give_up = self._loop.time() + self.limits.stop_seconds
-        for server in self._servers:
+        for server in self._listening:
             server.close()
         for connection in list(self._connections):
             connection.shutdown()
-        # The last part of the time is for a worker that has to be aborted, and for answers on their way out.
-        rest = min(1.0, self.limits.stop_seconds / 5)
-        ended = await asyncio.to_thread(self.scheduler.stop, self.limits.stop_seconds - rest, rest)
-        while (self._connections or self._refused) and self._loop.time() < give_up:
-            await asyncio.sleep(0.01)
-        for connection in (*self._connections, *self._refused):
-            connection.abort()
-        await asyncio.sleep(0)  # in which their connection_lost is called
+        loop = asyncio.get_running_loop()
+        abort = min(ABORT_SECONDS, self.limits.stop_seconds / 2)
+        grace = self.limits.stop_seconds - abort
+        ended = await loop.run_in_executor(None, self.scheduler.stop, grace, abort)
+        await asyncio.sleep(0)  # what the worker delivered last is in the loop's queue
+        if self._connections:
+            self._ended.clear()
+            try:
+                await asyncio.wait_for(self._ended.wait(), FLUSH_SECONDS)
+            except asyncio.TimeoutError:
+                for connection in list(self._connections):
+                    connection.abort()
+                await asyncio.sleep(0)
         return ended
 
-    # --- what sessions ask (session.Service) -----------------------------------------------------------------
+    # --- what status tells --------------------------------------------------------------------------------
+
+    def status(self) -> JsonObject:
+        """What the `status` event and systemd's status line are made of."""
+        progress = self.scheduler.progress()
+        running = progress.busy_since is not None
+        if self._stopping:
+            state = "stopping"
+        elif self.scheduler.stuck_for(STUCK_SECONDS):
+            state = "stuck"
+        else:
+            state = "busy" if running else "idle"
+        return {
+            "state": state,
+            "model": self.model.name,
+            "queue": progress.waiting,
+            "running": int(running),
+            "connections": len(self._connections),
+            "requests": self._requests,
+            "failed": self._failed,
+            "buffered_seconds": round(self._budget.held_s, 3),
+            "uptime_seconds": round(self.clock() - self._begun, 3),
+        }
+
+    # --- session.Service ----------------------------------------------------------------------------------
 
     @property
     def model(self) -> ModelInfo:
@@ -106,67 +137,28 @@ class Server:
         """Raise UnknownLanguage or UnknownTask for options that the model cannot serve."""
         self.scheduler.check(options)
 
-    def status(self) -> JsonObject:
-        """What the `status` event carries; docs/protocol.md has the fields."""
-        progress = self.scheduler.progress()
-        running = progress.busy_since is not None
-        if self._stopping:
-            state = "stopping"
-        elif self.scheduler.stuck_for(STUCK_SECONDS):
-            state = "stuck"
-        else:
-            state = "busy" if running or progress.waiting else "idle"
-        return {
-            "state": state,
-            "model": self.model.name,
-            "version": __version__,
-            "queue": progress.waiting,
-            "running": int(running),
-            "connections": len(self._connections),
-            "buffered_seconds": round(self._budget.held_s, 3),
-            "uptime_seconds": round(self._loop.time() - self._started_at, 3),
-            "requests": {
-                "transcribed": self._outcomes[TRANSCRIBED],
-                "cancelled": self._outcomes[Cancelled.code],
-                "failed": self._outcomes.total() if hasattr(self._outcomes, "total") else 0,
-            },
-        }
+    # --- connection.Host ----------------------------------------------------------------------------------
 
-    # --- what connections ask (connection.Host) --------------------------------------------------------------
-
-    def open_session(self) -> Session:
-        """Make the session of a new connection."""
+    def new_session(self) -> Session:
+        """A session that shares the daemon's budget."""
         return Session(self, self.limits, self._budget)
 
     def admit(self, connection: Connection) -> WhisperdError | None:
-        """Take a connection in; returns why it is to be closed again, or None."""
-        if len(self._connections) < self.limits.max_connections:
-            self._connections.add(connection)
-            return None
-        self._refused.add(connection)
-        return TooManyConnections(f"{self.limits.max_connections} connections are open already")
+        """Count a connection in, or say why not."""
+        if self._stopping:
+            return shutting_down()
+        if len(self._connections) >= self.limits.max_connections:
+            return TooManyConnections(f"{self.limits.max_connections} connections are open already")
+        self._connections.add(connection)
+        return None
 
-    def forget(self, connection: Connection) -> None:
-        """A connection is gone."""
+    def leave(self, connection: Connection) -> None:
+        """A connection has ended; one that was not admitted does not count."""
         self._connections.discard(connection)
-        self._refused.discard(connection)
+        if not self._connections:
+            self._ended.set()
 
-    def report(self, peer: Peer, report: Report) -> None:
-        """Count a request that ended, and write its line to the log: figures, and never a word of what was said."""
-        self._outcomes[report.outcome] += 1
-        fields = [str(peer), f"id={report.request_id or '-'}", f"outcome={report.outcome}"]
-        fields.append(f"audio={report.audio_s:.2f}s")
-        if report.job is not None:
-            fields += [f"queue={report.job.queue_s * 1000:.1f}ms", f"run={report.job.run_s * 1000:.1f}ms"]
-            result = report.job.result
-            if isinstance(result, Transcription):
-                timings = result.timings
-                fields += [
-                    f"features={timings.features_ms:.1f}ms",
-                    f"encode={timings.encode_ms:.1f}ms",
-                    f"decode={timings.decode_ms:.1f}ms",
-                    f"rtf={report.job.run_s / max(report.audio_s, 1e-3):.3f}",
-                    f"language={result.language}",
-                    f"fallbacks={result.fallbacks}",
-                ]
-        log.info("request %s", " ".join(fields))
+    def finished(self, report: Report) -> None:
+        """Count a request."""
+        self._requests += 1
+        self._failed += report.outcome != TRANSCRIBED

@@ -4,54 +4,52 @@ Whoever runs a session gives it bytes (`receive_data`), pulls what they mean one
 (`next_actions`), does it, and tells it what happened meanwhile (`job_queued`, `job_done`, `receive_eof` …).
 Every method returns the actions to do, in order.
 
-A connection carries one request after another (`intake` has how each comes in), and answers may come after the
-next has begun; commands such as `ping` and `cancel` are answered at any time. A request that cannot be served
-costs that request; lost framing, an exceeded limit or a missed deadline ends the connection.
+A connection carries one clip after another, and an answer may come after the next clip has begun:
 
-Live speech adds `listen` to `_COMMANDS`, and methods beside `job_done` for what it tells the client meanwhile.
+    IDLE -- transcribe --> READY -- audio-start --> RECEIVING -- audio-stop --> IDLE, and a job is submitted
+
+A request that cannot be served is answered at once; its audio, which is on its way already, is dropped up to
+its audio-stop (REFUSED before its audio-start, DROPPING after). Lost framing and exceeded limits end the
+connection. All of this stands in the tables at the end: live speech adds `listen` to the commands, a phase to
+the table, and calls such as `job_done` for what it tells the client meanwhile.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from . import __version__, protocol
 from .actions import DISCONNECTED, TRANSCRIBED, Action, Cancel, Close, Report, Send, Submit
-from .clip import Budget
+from .clip import Budget, Clip
 from .errors import (
     AudioTooLong,
+    BadEvent,
     Cancelled,
     QueueFull,
     ShuttingDown,
     UnexpectedEvent,
     WhisperdError,
 )
-from .intake import Intake, Model, Refused, Whole
 from .protocol import Outcome, Request
-from .speech.types import Transcription
+from .speech.types import ModelInfo, Options, Transcription
 from .wire import Decoder, Event, JsonObject
 
 if TYPE_CHECKING:
     from .config import Limits
 
-_LIMITS: Final = (AudioTooLong, QueueFull)
-"""Errors of a request that end the connection: what is too much is still coming in."""
 
-_TOLD_LIMITS: Final = (
-    "header_bytes",
-    "data_bytes",
-    "payload_bytes",
-    "max_clip_seconds",
-    "max_jobs_per_connection",
-    "idle_seconds",
-)
-"""Limits that `hello` tells, since a client can keep to them."""
-
-
-class Service(Model, Protocol):
+class Service(Protocol):
     """What a session may ask about the daemon it speaks for."""
+
+    @property
+    def model(self) -> ModelInfo:
+        """The loaded model."""
+
+    def check(self, options: Options) -> None:
+        """Raise UnknownLanguage or UnknownTask for options that the model cannot serve."""
 
     def status(self) -> JsonObject:
         """What `status` answers."""
@@ -67,6 +65,17 @@ class _Job:
     answered: bool = False
 
 
+class Phase(enum.Enum):
+    """What the audio that comes next belongs to."""
+
+    IDLE = "between two requests"
+    READY = "after a transcribe"
+    RECEIVING = "in a clip"
+    REFUSED = "after a transcribe that was refused"
+    DROPPING = "in a clip that is dropped"
+    CLOSED = "closed"
+
+
 class Session:
     """The state of one connection."""
 
@@ -79,13 +88,14 @@ class Session:
             data_bytes=limits.data_bytes,
             payload_bytes=limits.payload_bytes,
         )
-        self._intake = Intake(service, budget, limits.max_clip_seconds)
+        self._phase = Phase.IDLE
         self._extended = False  # the client has said hello
+        self._request = Request()  # what the next clip is for
+        self._clip: Clip | None = None
         self._jobs: dict[int, _Job] = {}
         self._next_key = 0
-        self._draining = False  # it closes when its jobs are answered, and says this first:
-        self._goodbye: WhisperdError | None = None
-        self._closed = False
+        self._draining = False  # closes when its jobs are answered
+        self._goodbye: WhisperdError | None = None  # said then
         self._actions: list[Action] = []
 
     @property
@@ -96,7 +106,7 @@ class Session:
     @property
     def closed(self) -> bool:
         """Whether Close has been asked for."""
-        return self._closed
+        return self._phase is Phase.CLOSED
 
     @property
     def events(self) -> int:
@@ -106,18 +116,18 @@ class Session:
     @property
     def mid_event(self) -> bool:
         """Whether an event has begun and not ended, once `next_actions` has returned None."""
-        return not self._closed and self._decoder.mid_event
+        return not self.closed and self._decoder.mid_event
 
     # --- from the socket -------------------------------------------------------------------------------------
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
         """Store bytes; `next_actions` is to be called until it returns None before more are stored."""
-        if not self._closed:
+        if not self.closed:
             self._decoder.receive_data(data)
 
     def next_actions(self) -> list[Action] | None:
         """What the next event asks for; None if it is not whole yet, or the session is closed."""
-        if self._closed:
+        if self.closed:
             return None
         try:
             event = self._decoder.next_event()
@@ -130,19 +140,18 @@ class Session:
 
     def receive_eof(self) -> list[Action]:
         """The client has ended its side, and may still be waiting for answers."""
-        if self._closed:
+        if self.closed:
             return []
-        request = self._intake.request
-        if request is not None or self._decoder.mid_event:
+        if self._phase in _REQUESTING or self._decoder.mid_event:
             where = "an event" if self._decoder.mid_event else "a request"
-            error = UnexpectedEvent(f"the input ended in the middle of {where}")
-            self._refuse(error, request.id if request is not None else None, self._intake.drop())
-        self._drain()
+            self._drop_request(UnexpectedEvent(f"the input ended in the middle of {where}"), Phase.IDLE)
+        self._draining = True
+        self._close_if_drained()
         return self._taken()
 
     def connection_lost(self) -> list[Action]:
         """The connection is gone, and with it whoever waited for an answer."""
-        if not self._closed:
+        if not self.closed:
             self._close(DISCONNECTED)
         # Nobody is left to write to.
         return [action for action in self._taken() if isinstance(action, (Cancel, Report))]
@@ -150,21 +159,21 @@ class Session:
     # --- from the daemon -------------------------------------------------------------------------------------
 
     def fail(self, error: WhisperdError) -> list[Action]:
-        """End the connection with an error, which stands for every answer that is still owed."""
-        if not self._closed:
+        """End the connection with an error: a limit, a deadline, or lost framing."""
+        if not self.closed:
             self._send(protocol.error(error))
             self._close(error.code)
         return self._taken()
 
     def shutdown(self) -> list[Action]:
-        """The daemon stops: what is coming in is refused, what was handed over is waited for."""
-        if self._closed:
+        """The daemon stops: what is being received is refused, what was handed over is waited for."""
+        if self.closed:
             return []
-        self._goodbye = self._intake.stopping = ShuttingDown("the daemon is stopping")
-        request = self._intake.request
-        if request is not None:
-            self._refuse(self._goodbye, request.id, self._intake.drop())
-        self._drain()
+        self._goodbye = ShuttingDown("the daemon is stopping")
+        if self._phase in _REQUESTING:
+            self._drop_request(self._goodbye, _DROPPED[self._phase])
+        self._draining = True
+        self._close_if_drained()
         return self._taken()
 
     def job_queued(self, key: int, ahead: int) -> list[Action]:
@@ -187,13 +196,13 @@ class Session:
         self._budget.give(job.samples)
         if job.answered:
             return []
-        request, result = job.request, outcome.result
+        result = outcome.result
         if isinstance(result, Transcription):
-            self._send(protocol.transcript(outcome, result, request, extended=self._extended))
-            self._actions.append(Report(request.id, TRANSCRIBED, job.audio_s, outcome))
+            self._send(protocol.transcript(outcome, result, job.request, extended=self._extended))
+            self._actions.append(Report(job.request.id, TRANSCRIBED, job.audio_s, outcome))
         else:
-            self._send(protocol.error(result, request.id))
-            self._actions.append(Report(request.id, result.code, job.audio_s, outcome))
+            self._send(protocol.error(result, job.request.id))
+            self._actions.append(Report(job.request.id, result.code, job.audio_s, outcome))
         self._close_if_drained()
         return self._taken()
 
@@ -201,21 +210,30 @@ class Session:
 
     def _handle(self, event: Event) -> None:
         command = _COMMANDS.get(event.type)
-        if command is None:
-            # Which ignores what it does not know, as Wyoming expects of servers.
-            for ended in self._intake.handle(event, {job.request.id for _, job in self._owed()}):
-                if isinstance(ended, Whole):
-                    self._submit(ended)
-                else:
-                    self._refuse(ended.error, ended.request_id, ended.audio_s)
+        if command is not None:
+            self._obey(command, event)
             return
+        step = _TABLE[self._phase].get(event.type)
+        if step is None:
+            return  # an event that this daemon does not know: ignored, as Wyoming expects of servers
+        try:
+            step(self, event)
+        except WhisperdError as error:
+            self._drop_request(error, _AFTER_ERROR[event.type])
+
+    def _obey(self, command: _Command, event: Event) -> None:
         request_id = None
         try:
-            # Wyoming has no ids: without hello the field is somebody else's, and is ignored.
-            request_id = protocol.read_id(event) if self._extended else None
+            request_id = self._echo(event)
             command(self, event, request_id)
         except WhisperdError as error:
             self._send(protocol.error(error, request_id))
+
+    def _echo(self, event: Event) -> str | None:
+        # Wyoming has no ids: without hello the field is somebody else's, and is ignored.
+        return protocol.read_id(event) if self._extended else None
+
+    # --- commands: the same in every phase -------------------------------------------------------------------
 
     def _describe(self, event: Event, request_id: str | None) -> None:
         self._send(protocol.info(self._service.model, request_id))
@@ -226,7 +244,7 @@ class Session:
     def _hello(self, event: Event, request_id: str | None) -> None:
         protocol.read_hello(event)
         request_id = protocol.read_id(event)
-        self._extended = self._intake.extended = True
+        self._extended = True
         data = {
             "protocol": protocol.PROTOCOL_VERSION,
             "server": "whisperd",
@@ -241,16 +259,17 @@ class Session:
         self._send(protocol.answer("status", self._service.status(), request_id))
 
     def _cancel(self, event: Event, request_id: str | None) -> None:
-        """Cancel the request of this id; without an id, all of this connection."""
+        """Cancel the request of this id, or all of this connection if the event has none."""
         self._need_hello(event)
         count = 0
         for key, job in self._owed():
             if request_id in (None, job.request.id):
                 self._give_up(key, job, Cancelled.code)
                 count += 1
-        coming = self._intake.request
-        if coming is not None and request_id in (None, coming.id):
-            self._actions.append(Report(coming.id, Cancelled.code, self._intake.drop()))
+        if self._phase in _REQUESTING and request_id in (None, self._request.id):
+            self._actions.append(Report(self._request.id, Cancelled.code, self._drop_clip()))
+            self._request = Request()
+            self._phase = _DROPPED[self._phase]
             count += 1
         # One answer in any case: where the transcript crossed the cancel, the client must not wait for another.
         self._send(protocol.answer("cancelled", {"count": count}, request_id))
@@ -260,23 +279,111 @@ class Session:
         if not self._extended:
             raise UnexpectedEvent(f"{event.type}: say hello first")
 
+    # --- requests: the steps of the table --------------------------------------------------------------------
+
+    def _begin(self, event: Event) -> None:
+        """transcribe. One that was followed by no audio is replaced."""
+        self._request = Request()  # whose error it is, until its id is known
+        self._request = Request(id=self._echo(event))
+        self._refuse_if_stopping()
+        if self._request.id is not None and any(job.request.id == self._request.id for _, job in self._owed()):
+            raise BadEvent(f"transcribe: id {self._request.id} is still in use")
+        request = protocol.read_transcribe(event, self._service.model, extended=self._extended)
+        self._service.check(request.options)
+        self._request = request
+        self._phase = Phase.READY
+
+    def _begin_anew(self, event: Event) -> None:
+        """transcribe within a clip: that clip has no end, and must not become part of the next."""
+        self._interrupt(event)
+        self._begin(event)
+
+    def _start(self, event: Event) -> None:
+        """audio-start."""
+        self._refuse_if_stopping()
+        fmt = protocol.read_format(event)
+        self._clip = Clip(fmt, self._budget, self._limits.max_clip_seconds)
+        self._phase = Phase.RECEIVING
+
+    def _start_default(self, event: Event) -> None:
+        """audio-start without transcribe: the default options, as Wyoming's clients may have it."""
+        self._request = Request()
+        self._start(event)
+
+    def _start_anew(self, event: Event) -> None:
+        """audio-start within a clip."""
+        self._interrupt(event)
+        self._start_default(event)
+
+    def _append(self, event: Event) -> None:
+        """audio-chunk."""
+        clip = self._the_clip()
+        protocol.check_chunk(event, clip.format)
+        clip.append(event.payload)
+
+    def _finish(self, event: Event) -> None:
+        """audio-stop: hand the clip over."""
+        clip = self._the_clip()
+        pcm = clip.finish()
+        if len(self._owed()) >= self._limits.max_jobs_per_connection:
+            raise QueueFull(f"{self._limits.max_jobs_per_connection} requests of this connection are waiting")
+        key, request = self._next_key, self._request
+        self._next_key += 1
+        self._jobs[key] = _Job(request, clip.seconds, len(pcm))
+        self._actions.append(Submit(key, pcm, request.options, request.priority))
+        self._clip = None
+        self._request = Request()
+        self._phase = Phase.IDLE
+
+    def _unexpected(self, event: Event) -> None:
+        raise UnexpectedEvent(f"{event.type} {self._phase.value}")
+
+    def _skip(self, event: Event) -> None:
+        """Audio of a request that was answered with an error."""
+
+    def _skip_start(self, event: Event) -> None:
+        self._phase = Phase.DROPPING
+
+    def _skip_stop(self, event: Event) -> None:
+        self._phase = Phase.IDLE
+
     # --- helpers ---------------------------------------------------------------------------------------------
+
+    def _the_clip(self) -> Clip:
+        assert self._clip is not None, "RECEIVING has a clip"
+        return self._clip
 
     def _owed(self) -> list[tuple[int, _Job]]:
         """The jobs that are to be answered, by key."""
         return [(key, job) for key, job in self._jobs.items() if not job.answered]
 
-    def _submit(self, whole: Whole) -> None:
-        if len(self._owed()) >= self._limits.max_jobs_per_connection:
-            self._budget.give(len(whole.pcm))
-            limit = self._limits.max_jobs_per_connection
-            error = QueueFull(f"{limit} requests of this connection are waiting already")
-            self._refuse(error, whole.request.id, whole.audio_s)
-            return
-        key = self._next_key
-        self._next_key += 1
-        self._jobs[key] = _Job(whole.request, whole.audio_s, len(whole.pcm))
-        self._actions.append(Submit(key, whole.pcm, whole.request.options, whole.request.priority))
+    def _give_up(self, key: int, job: _Job, outcome: str) -> None:
+        job.answered = True
+        self._actions.append(Cancel(key))
+        self._actions.append(Report(job.request.id, outcome, job.audio_s))
+
+    def _drop_clip(self) -> float:
+        """Let go of the clip that is being received, if there is one; returns its seconds."""
+        clip, self._clip = self._clip, None
+        if clip is None:
+            return 0.0
+        clip.drop()
+        return clip.seconds
+
+    def _interrupt(self, event: Event) -> None:
+        error = UnexpectedEvent(f"{event.type} in a clip: its audio-stop is missing")
+        self._drop_request(error, Phase.IDLE)
+
+    def _refuse_if_stopping(self) -> None:
+        if self._goodbye is not None:
+            raise self._goodbye
+
+    def _drop_request(self, error: WhisperdError, phase: Phase) -> None:
+        """Answer the request that is being received with an error, and go on in another phase."""
+        request_id, audio_s = self._request.id, self._drop_clip()
+        self._request = Request()
+        self._phase = phase
+        self._refuse(error, request_id, audio_s)
 
     def _refuse(self, error: WhisperdError, request_id: str | None, audio_s: float) -> None:
         self._send(protocol.error(error, request_id))
@@ -284,29 +391,19 @@ class Session:
         if isinstance(error, _LIMITS):
             self._close(error.code)
 
-    def _give_up(self, key: int, job: _Job, outcome: str) -> None:
-        job.answered = True
-        self._actions.append(Cancel(key))
-        self._actions.append(Report(job.request.id, outcome, job.audio_s))
-
-    def _drain(self) -> None:
-        self._draining = True
-        self._close_if_drained()
-
     def _close_if_drained(self) -> None:
-        if self._draining and not self.busy and not self._closed:
+        if self._draining and not self.busy and not self.closed:
             if self._goodbye is not None:
                 self._send(protocol.error(self._goodbye))
             self._close("" if self._goodbye is None else self._goodbye.code)
 
     def _close(self, reason: str) -> None:
         """Let go of everything; what is still owed an answer is cancelled."""
-        coming = self._intake.request
-        if coming is not None:
-            self._actions.append(Report(coming.id, reason, self._intake.drop()))
+        if self._phase in _REQUESTING:
+            self._actions.append(Report(self._request.id, DISCONNECTED, self._drop_clip()))
         for key, job in self._owed():
-            self._give_up(key, job, reason)
-        self._closed = True
+            self._give_up(key, job, DISCONNECTED)
+        self._phase = Phase.CLOSED
         self._actions.append(Close(reason))
 
     def _send(self, event: Event) -> None:
@@ -317,10 +414,79 @@ class Session:
         return actions
 
 
-_COMMANDS: Final[Mapping[str, Callable[[Session, Event, "str | None"], None]]] = {
+# --- the tables -----------------------------------------------------------------------------------------------
+
+_LIMITS: Final = (AudioTooLong, QueueFull)
+"""What ends the connection. Its audio is on its way, and dropping it to its end has no bound of its own."""
+
+_TOLD_LIMITS: Final = (
+    "header_bytes",
+    "data_bytes",
+    "payload_bytes",
+    "max_clip_seconds",
+    "max_jobs_per_connection",
+    "idle_seconds",
+)
+"""What a client can keep to if `hello` tells it."""
+
+_REQUESTING: Final = (Phase.READY, Phase.RECEIVING)
+
+_DROPPED: Final = {
+    Phase.IDLE: Phase.IDLE,
+    Phase.READY: Phase.REFUSED,
+    Phase.RECEIVING: Phase.DROPPING,
+}
+"""Where the rest of a request is dropped that is given up in this phase."""
+
+_AFTER_ERROR: Final = {
+    "transcribe": Phase.REFUSED,
+    "audio-start": Phase.DROPPING,
+    "audio-chunk": Phase.DROPPING,
+    "audio-stop": Phase.IDLE,
+}
+"""Where the rest of a request is dropped that this event was wrong for."""
+
+_Command = Callable[[Session, Event, "str | None"], None]
+_Step = Callable[[Session, Event], None]
+
+_COMMANDS: Final[Mapping[str, _Command]] = {
     "describe": Session._describe,
     "ping": Session._ping,
     "hello": Session._hello,
     "status": Session._status,
     "cancel": Session._cancel,
+}
+
+_TABLE: Final[Mapping[Phase, Mapping[str, _Step]]] = {
+    Phase.IDLE: {
+        "transcribe": Session._begin,
+        "audio-start": Session._start_default,
+        "audio-chunk": Session._unexpected,
+        "audio-stop": Session._unexpected,
+    },
+    Phase.READY: {
+        "transcribe": Session._begin,
+        "audio-start": Session._start,
+        "audio-chunk": Session._unexpected,
+        "audio-stop": Session._unexpected,
+    },
+    Phase.RECEIVING: {
+        "transcribe": Session._begin_anew,
+        "audio-start": Session._start_anew,
+        "audio-chunk": Session._append,
+        "audio-stop": Session._finish,
+    },
+    # A client that read the error may begin anew without having sent the rest.
+    Phase.REFUSED: {
+        "transcribe": Session._begin,
+        "audio-start": Session._skip_start,
+        "audio-chunk": Session._skip,
+        "audio-stop": Session._skip_stop,
+    },
+    Phase.DROPPING: {
+        "transcribe": Session._begin,
+        "audio-start": Session._start_default,
+        "audio-chunk": Session._skip,
+        "audio-stop": Session._skip_stop,
+    },
 }
