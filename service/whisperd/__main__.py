@@ -96,9 +96,21 @@ def run(settings: config.Config) -> int:
     from whisperd import systemd
 
     logs.set_up(settings.log, os.environ)
+    own: listen.OwnSocket | None = None
+
+    def clean_up() -> None:
+        if own:
+            own.remove()
+
+    def leave(signum: int, frame: Any) -> NoReturn:
+        # There is nothing to finish yet. No exception: one that is raised while a module is compiled, or within
+        # somebody's `except`, is swallowed there, and with it the wish to stop.
+        clean_up()
+        os._exit(OK)
+
     # Until the event loop takes over: the model takes seconds to load on the target.
     for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, _leave)
+        signal.signal(signum, leave)
     notifier = systemd.Notifier()
     watchdog_seconds = systemd.watchdog_interval(os.environ, os.getpid())
     handed_over = systemd.listeners(os.environ, os.getpid())
@@ -126,11 +138,6 @@ def run(settings: config.Config) -> int:
 
     own = None if handed_over else listen.bind(settings.socket)
     sockets = [own.socket] if own else [listener.socket for listener in handed_over]
-
-    def clean_up() -> None:
-        if own:
-            own.remove()
-
     try:
         return asyncio.run(_serve(settings, engine, sockets, _Signs(notifier, watchdog_seconds), clean_up))
     finally:
@@ -227,11 +234,6 @@ def _stop_on_signals(end_at_once: Callable[[int], NoReturn]) -> asyncio.Event:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, on_signal, signum)
     return stop
-
-
-def _leave(signum: int, frame: Any) -> NoReturn:
-    """Stopped before there is anything to stop cleanly."""
-    raise SystemExit(OK)
 
 
 def _checked_bundle(model: config.ModelConfig) -> Manifest:

@@ -20,7 +20,7 @@ WAIT_SECONDS = 30.0
 
 # The daemon over an engine that hangs when it is asked, and in `--slow-load` while it is loaded.
 HANGING = """
-import sys, threading
+import os, signal, sys, threading
 sys.path.insert(0, {helpers!r})
 from fake_daemon import FakeEngine
 from whisperd import __main__ as daemon
@@ -32,6 +32,12 @@ class Hanging(FakeEngine):
         threading.Event().wait()
 
 def load(model):
+    if "--swallow" in sys.argv:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait(0.5)
+        except BaseException:
+            print("swallowed", flush=True)
     if "--slow-load" in sys.argv:
         print("loading", flush=True)
         threading.Event().wait(60)
@@ -39,7 +45,7 @@ def load(model):
 
 daemon._checked_bundle = lambda model: None
 daemon._load = load
-sys.exit(daemon.main([a for a in sys.argv[1:] if a != "--slow-load"]))
+sys.exit(daemon.main([a for a in sys.argv[1:] if a not in ("--slow-load", "--swallow")]))
 """
 
 
@@ -212,6 +218,12 @@ def test_stopped_while_the_model_is_loaded(tmp_path: Path, how: signal.Signals) 
         running.send_signal(how)
         _, err = running.communicate(timeout=WAIT_SECONDS)
     assert (running.returncode, err) == (0, "")
+
+
+def test_stopped_where_an_exception_would_be_swallowed(tmp_path: Path) -> None:
+    with hanging(tmp_path, "--swallow") as running:
+        out, err = running.communicate(timeout=WAIT_SECONDS)
+    assert (running.returncode, out, err) == (0, "", "")
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
