@@ -15,8 +15,8 @@ from typing import Any
 
 from whisperd.client import Client
 
-READY_SECONDS = 60.0
-STOP_SECONDS = 20.0
+READY_SECONDS = 120.0
+STOP_SECONDS = 60.0
 
 
 class DaemonProcess:

@@ -45,6 +45,9 @@ MAX_KEPT_EVENTS = 1024
 ACCEPT_SECONDS = 30.0
 """For quick answers. One started by its socket first loads the model, which takes seconds on the target."""
 
+BACKLOG_PAUSE_SECONDS = 0.02
+"""Between two tries to connect to a daemon whose backlog is full."""
+
 LAST_WORDS_SECONDS = 1.0
 """For the error that a daemon has sent before it closed: it is there already."""
 
@@ -147,8 +150,7 @@ class Client:
             return self
         connecting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connecting.settimeout(self._timeout)
-            connecting.connect(self.path)
+            self._reach(connecting)
         except OSError as error:
             connecting.close()
             raise _unreachable(self.path, error) from None
@@ -162,6 +164,19 @@ class Client:
             self.close()
             raise
         return self
+
+    def _reach(self, connecting: socket.socket) -> None:
+        """Connect, and wait for a place among those that wait to be accepted where a crowd has taken them all."""
+        connecting.settimeout(self._timeout)
+        give_up = time.monotonic() + self._timeout
+        while True:
+            try:
+                connecting.connect(self.path)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= give_up:
+                    raise
+                time.sleep(BACKLOG_PAUSE_SECONDS)
 
     def _say_hello(self) -> None:
         answer = self._ask("hello", {"protocol": 1, "features": ["queued", "segments"]})

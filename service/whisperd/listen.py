@@ -19,8 +19,9 @@ from pathlib import Path
 from whisperd.config import MAX_SOCKET_PATH_BYTES, SocketConfig
 from whisperd.errors import ConfigError
 
-BACKLOG = 128
-"""Connections that wait to be accepted; the server refuses politely what is over its own limit."""
+BACKLOG = 512
+"""Connections that wait to be accepted. Far over the server's own limit: who is accepted can be refused with a
+reason, while a full backlog is a bare error of the kernel's. (Which bounds it too: net.core.somaxconn.)"""
 
 PROBE_SECONDS = 2.0
 """A daemon that is alive accepts into its backlog at once."""

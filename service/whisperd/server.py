@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from . import listen
 from .actions import TRANSCRIBED, Report
 from .clip import Budget
 from .connection import Connection, shutting_down
@@ -40,8 +41,6 @@ ABORT_SECONDS = 1.0
 
 FLUSH_SECONDS = 1.0
 """For clients to take their last words."""
-
-BACKLOG = 128
 
 
 class Server:
@@ -72,7 +71,7 @@ class Server:
         for sock in sockets:
             sock.setblocking(False)
             server = await loop.create_unix_server(
-                lambda: Connection(self, loop), sock=sock, backlog=BACKLOG, **keep
+                lambda: Connection(self, loop), sock=sock, backlog=listen.BACKLOG, **keep
             )
             self._listening.append(server)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -241,8 +241,8 @@ def test_a_socket_of_another_group(path: Path, monkeypatch: pytest.MonkeyPatch) 
         Client(path / "unseen").connect()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
-def test_a_socket_that_is_not_ours(path: Path, engine: FakeEngine) -> None:
+def test_a_socket_that_is_not_ours(unprivileged: Path, engine: FakeEngine) -> None:
+    path = unprivileged / "s"
     with serve(path, engine):
         path.chmod(0)
         with pytest.raises(PermissionDenied):
@@ -267,6 +267,24 @@ def test_a_full_backlog(path: Path) -> None:
             first.connect(str(path))
             with pytest.raises(ConnectionLost, match="does not accept connections"):
                 Client(path, timeout=0.1).connect()
+
+
+def test_a_place_in_a_full_backlog_is_waited_for(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as busy:
+        busy.bind(str(path))
+        busy.listen(0)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as first:
+            first.connect(str(path))
+
+            def make_room() -> None:
+                busy.accept()[0].close()
+                busy.accept()[0].close()  # the client: one that was never let in would be told something else
+
+            room = threading.Timer(0.2, make_room)
+            room.start()
+            with pytest.raises(ConnectionLost, match="closed the connection|broke"):
+                Client(path, timeout=30).connect()
+            room.join()
 
 
 # --- peers that are no whisperd -------------------------------------------------------------------------------
