@@ -19,7 +19,6 @@ from whisperd.listen import OwnSocket, bind, check
 from whisperd.options import FileMode
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-not_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
 
 
 @pytest.fixture
@@ -102,8 +101,8 @@ def test_group_by_name_and_by_number(path: Path) -> None:
         own.remove()
 
 
-@not_root
-def test_a_group_that_is_not_ours_to_give(path: Path) -> None:
+def test_a_group_that_is_not_ours_to_give(unprivileged: Path) -> None:
+    path = unprivileged / "s"
     mine = {os.getegid(), *os.getgroups()}
     other = next(g for g in grp.getgrall() if g.gr_gid not in mine)
     with pytest.raises(ConfigError, match="may not give the socket to the group"):
@@ -195,8 +194,8 @@ def test_a_path_of_107_bytes_and_no_more(tmp_path: Path, monkeypatch: pytest.Mon
     assert "socket.path: longer than 107 bytes" in refused(config(Path("x" * 108)))
 
 
-@not_root
-def test_a_folder_that_is_not_ours(path: Path) -> None:
+def test_a_folder_that_is_not_ours(unprivileged: Path) -> None:
+    path = unprivileged / "s"
     path.parent.chmod(0o500)
     try:
         with pytest.raises(ConfigError, match="cannot listen on"):
