@@ -7,14 +7,13 @@ dimension first.
 
 from __future__ import annotations
 
-import json
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from convert_model.vocabulary import text_tokens
 from convert_model.weights import Weights
 
 Array = npt.NDArray[Any]
@@ -49,7 +48,7 @@ def write_ggml(weights: Weights, mel_filters: npt.NDArray[np.float32], path: Pat
         )
         file.write(struct.pack("<I11i", _MAGIC, *sizes))
         file.write(struct.pack("<2i", *mel_filters.shape) + mel_filters.astype("<f4").tobytes())
-        tokens = list(_vocabulary(weights))
+        tokens = text_tokens(weights)  # whisper.cpp adds the special ones itself
         file.write(struct.pack("<i", len(tokens)))
         for token in tokens:
             file.write(struct.pack("<i", len(token)) + token)
@@ -79,14 +78,3 @@ def _q8_0(tensor: npt.NDArray[np.float32]) -> bytes:
     packed["d"] = scale
     packed["q"] = np.rint(blocks * inverse[:, None])
     return packed.tobytes()
-
-
-def _vocabulary(weights: Weights) -> Iterator[bytes]:
-    """Text tokens as bytes, in the order of their ids; whisper.cpp adds the special ones itself."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    spare = iter(range(256, 512))
-    to_byte = {chr(value) if value in printable else chr(next(spare)): value for value in range(256)}
-    vocabulary = json.loads(weights.tokenizer_json)["model"]["vocab"]
-    for text, token in sorted(vocabulary.items(), key=lambda item: item[1]):
-        if token < weights.special.eot:
-            yield bytes(to_byte[character] for character in text)

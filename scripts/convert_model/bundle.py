@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from . import graphs, tail
+from . import graphs, tail, vocabulary
 from .quantise import SAFE_RANGE
 from .weights import Weights, WeightsError
 
-FORMAT = 1
+FORMAT = 2
 PRECISIONS = ("int8", "fp32")
 #: 16 positions of 20 ms: no farther from the full context than 8 (docs/models.md), and half the rows.
 DEFAULT_STRIDE = 16
@@ -92,8 +92,9 @@ def _write_files(w: Weights, recipe: Recipe, folder: Path, report: Callable[[str
     report("writing the decoder", layers + 1, steps)
     files += graphs.write_decoder(w, recipe.stride, weight_range, folder)
     (folder / "tokenizer.json").write_bytes(w.tokenizer_json)
+    (folder / vocabulary.FILE).write_bytes(vocabulary.pack(vocabulary.text_tokens(w)))
     report("writing the manifest", layers + 2, steps)
-    entries = {name: _sealed(folder / name) for name in sorted([*files, "tokenizer.json"])}
+    entries = {name: _sealed(folder / name) for name in sorted([*files, "tokenizer.json", vocabulary.FILE])}
     manifest = folder / "manifest.json"
     manifest.write_text(json.dumps(_manifest(w, recipe, entries), indent=1, sort_keys=True) + "\n")
     _sealed(manifest)

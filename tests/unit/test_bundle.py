@@ -72,7 +72,9 @@ def test_no_path_of_the_machine_in_the_bundle(folder: Path) -> None:
         assert str(folder.parent).encode() not in data, name
 
 
-@pytest.mark.parametrize("name", ["encoder.onnx", "decoder.data", "embedding.scale", "tokenizer.json"])
+@pytest.mark.parametrize(
+    "name", ["encoder.onnx", "decoder.data", "embedding.scale", "tokenizer.json", "vocabulary.data"]
+)
 def test_a_missing_short_or_changed_file_is_named(folder: Path, name: str) -> None:
     whole = (folder / name).read_bytes()
     (folder / name).write_bytes(whole[:-1])
@@ -89,7 +91,7 @@ def test_a_missing_short_or_changed_file_is_named(folder: Path, name: str) -> No
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda m: m.update(format=2), "format 2, this daemon reads 1"),
+        (lambda m: m.update(format=1), "format 1, this daemon reads 2"),
         (lambda m: m.pop("tokens"), "lacks the field 'tokens'"),
         (lambda m: m["dimensions"].update(n_state=-4), "n_state is -4"),
         (lambda m: m["dimensions"].pop("n_head"), "n_head"),

@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import BundleError
 
 #: Version of the bundle's layout. A daemon reads exactly one: an old bundle is converted again.
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 #: A manifest has some 10 KiB; anything near this is something else.
 MAX_MANIFEST_BYTES = 256 * 1024

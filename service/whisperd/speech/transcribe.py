@@ -253,7 +253,7 @@ def load(
     """
     manifest = load_manifest(bundle)
     model = WhisperModel(bundle, manifest, threads)
-    return Transcriber(model, Tokenizer(bundle), language, languages, after_long_window)
+    return Transcriber(model, Tokenizer(bundle, manifest.tokens.eot), language, languages, after_long_window)
 
 
 @contextmanager
