@@ -25,6 +25,7 @@ from whisperd.errors import ConfigError, WhisperdError
 if TYPE_CHECKING:
     import socket
 
+    from whisperd.reload import Running
     from whisperd.scheduler import Scheduler
     from whisperd.server import Server
     from whisperd.speech.bundle import Manifest
@@ -49,7 +50,8 @@ Each option of the configuration file can also be set by a variable WHISPERD_<SE
 WHISPERD_LOG_LEVEL=debug. A flag overrides a variable, and a variable overrides the file.
 
 SIGTERM and SIGINT (Ctrl-C) stop the daemon when the running request is done or limits.stop_seconds are over;
-a second Ctrl-C stops it at once.
+a second Ctrl-C stops it at once. SIGHUP reads the configuration again and takes over what it asks for, a changed
+model too, if all of it is good; with a terminal, SIGHUP is the terminal's end and stops the daemon.
 
 exit codes: 0 stopped or checked without an error, 1 check or start failed, 2 wrong usage,
             130 stopped by force
@@ -61,10 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parse(argv)
     logs.set_up(config.LogConfig(), os.environ)
     try:
-        settings = config.load(arguments.file, os.environ, arguments.flags)
+        settings = arguments.settings()
         if arguments.check:
             return check(settings)
-        return run(settings)
+        return run(settings, arguments.settings)
     except WhisperdError as error:
         return _failed(error.text)
     except ImportError as error:
@@ -91,9 +93,10 @@ def check(settings: config.Config) -> int:
     return OK
 
 
-def run(settings: config.Config) -> int:
-    """Serve until a signal comes."""
+def run(settings: config.Config, read_again: Callable[[], config.Config]) -> int:
+    """Serve until a signal comes; `read_again` gives the settings that a reload is to take over."""
     from whisperd import systemd
+    from whisperd.reload import Running
 
     logs.set_up(settings.log, os.environ)
     own: listen.OwnSocket | None = None
@@ -111,6 +114,7 @@ def run(settings: config.Config) -> int:
     # Until the event loop takes over: the model takes seconds to load on the target.
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, leave)
+    signal.signal(signal.SIGHUP, leave if _has_terminal() else signal.SIG_IGN)
     notifier = systemd.Notifier()
     watchdog_seconds = systemd.watchdog_interval(os.environ, os.getpid())
     handed_over = systemd.listeners(os.environ, os.getpid())
@@ -118,12 +122,27 @@ def run(settings: config.Config) -> int:
         listen.check(settings.socket)
 
     memory.use_one_arena()
+    scheduler, manifest = _started(settings, notifier)
+    own = None if handed_over else listen.bind(settings.socket)
+    sockets = [own.socket] if own else [listener.socket for listener in handed_over]
+    try:
+        maker = _Maker(Running(settings, manifest), read_again)
+        return asyncio.run(_serve(maker, scheduler, sockets, _Signs(notifier, watchdog_seconds), clean_up))
+    finally:
+        clean_up()
+
+
+def _started(settings: config.Config, notifier: Notifier) -> tuple[Scheduler, Manifest]:
+    """A scheduler over a warm engine. It alone holds the engine: a reload is to free the memory of the old one."""
+    from onnxruntime import RunOptions
+
+    from whisperd.scheduler import Scheduler
+
     begun = time.monotonic()
     notifier.status("checking the model")
-    _checked_bundle(settings.model)
+    manifest = _checked_bundle(settings.model)
     notifier.status("loading the model")
-    engine = _load(settings.model)
-    engine.warm_up()
+    engine = _warm(settings.model)
     memory.trim()  # loading takes 30 MB more than serving
     info = engine.info
     log.info(
@@ -135,13 +154,23 @@ def run(settings: config.Config) -> int:
         info.default_language,
         time.monotonic() - begun,
     )
+    return Scheduler(engine, max_queue=settings.limits.max_queue, run_options=RunOptions), manifest
 
-    own = None if handed_over else listen.bind(settings.socket)
-    sockets = [own.socket] if own else [listener.socket for listener in handed_over]
-    try:
-        return asyncio.run(_serve(settings, engine, sockets, _Signs(notifier, watchdog_seconds), clean_up))
-    finally:
-        clean_up()
+
+@dataclass(frozen=True)
+class _Maker:
+    """How a reload makes what the start made."""
+
+    running: Running
+    read: Callable[[], config.Config]
+
+    def check(self, model: config.ModelConfig) -> Manifest:
+        """Every file is right."""
+        return _checked_bundle(model)
+
+    def load(self, model: config.ModelConfig) -> Transcriber:
+        """Loaded and warm."""
+        return _warm(model)
 
 
 @dataclass
@@ -173,15 +202,13 @@ class _Signs:
 
 
 async def _serve(
-    settings: config.Config,
-    engine: Transcriber,
+    maker: _Maker,
+    scheduler: Scheduler,
     sockets: Sequence[socket.socket],
     signs: _Signs,
     clean_up: Callable[[], None],
 ) -> int:
-    from onnxruntime import RunOptions
-
-    from whisperd.scheduler import Scheduler
+    from whisperd.reload import Reloader
     from whisperd.server import Server
 
     def end_at_once(code: int) -> NoReturn:
@@ -190,28 +217,37 @@ async def _serve(
         os._exit(code)
 
     stop = _stop_on_signals(end_at_once)
-    scheduler = Scheduler(engine, max_queue=settings.limits.max_queue, run_options=RunOptions)
     scheduler.start()
-    server = Server(scheduler, settings.limits)
+    server = Server(scheduler, maker.running.settings.limits)
+    reloader = Reloader(
+        maker, server, scheduler, signs.notifier, on_settings=lambda new: logs.set_up(new.log, os.environ)
+    )
+    if not _has_terminal():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.request)
     await server.start(sockets)
     giving = asyncio.create_task(signs.give(server, scheduler))
+    reloading = asyncio.create_task(reloader.serve(lambda: _status_line(server)))
     signs.notifier.ready(_status_line(server))
     log.info("ready on %s", " ".join(map(_name, sockets)))
 
     stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait({stopped, giving}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({stopped, giving, reloading}, return_when=asyncio.FIRST_COMPLETED)
 
     log.info("stopping")
+    reloader.stop()
     signs.notifier.stopping("stopping")
     ended = await server.stop()
     if not ended:
         log.error("the inference worker does not end: leaving without it")
         # The worker's thread is inside the run-time, whose clean-up would wait for it or crash.
         end_at_once(FAILED)
-    if giving.done():
-        giving.result()  # raises what broke it: a daemon that cannot tell its health is not well
-    giving.cancel()
+    for task in (giving, reloading):
+        if task.done():
+            task.result()  # raises what broke it: a daemon that cannot tell its health is not well
+        task.cancel()
     log.info("stopped")
+    if reloader.busy:
+        end_at_once(OK)  # likewise: its thread is loading a model
     return OK
 
 
@@ -231,9 +267,18 @@ def _stop_on_signals(end_at_once: Callable[[int], NoReturn]) -> asyncio.Event:
         stop.set()
 
     loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
+    for signum in (signal.SIGTERM, signal.SIGINT, *((signal.SIGHUP,) if _has_terminal() else ())):
         loop.add_signal_handler(signum, on_signal, signum)
     return stop
+
+
+def _has_terminal() -> bool:
+    """Whether there is a controlling terminal: then SIGHUP says that it has gone, and is no wish for a reload."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _checked_bundle(model: config.ModelConfig) -> Manifest:
@@ -262,9 +307,16 @@ def _load(model: config.ModelConfig) -> Transcriber:
     )
 
 
+def _warm(model: config.ModelConfig) -> Transcriber:
+    engine = _load(model)
+    engine.warm_up()
+    return engine
+
+
 def _status_line(server: Server) -> str:
     status = server.status()
-    return "{model}: {state}, {queue} waiting, {connections} connections".format_map(status)
+    line = "{model}: {state}, {queue} waiting, {connections} connections".format_map(status)
+    return f"{line}; reload refused: {error}" if (error := status["reload_error"]) else line
 
 
 # --- command line -------------------------------------------------------------------------------------------
@@ -275,6 +327,11 @@ class _Arguments:
     file: Path | None
     flags: dict[str, str]
     check: bool
+
+    def settings(self) -> config.Config:
+        """What the file, the environment and the flags say now."""
+        file = self.file or (config.DEFAULT_FILE if config.DEFAULT_FILE.exists() else None)
+        return config.load(file, os.environ, self.flags)
 
 
 def _parse(argv: Sequence[str] | None) -> _Arguments:
@@ -308,8 +365,7 @@ def _parse(argv: Sequence[str] | None) -> _Arguments:
         config.load(flags=given)
     except ConfigError as error:
         parser.error(error.text)
-    file = found["config"] or (config.DEFAULT_FILE if config.DEFAULT_FILE.exists() else None)
-    return _Arguments(file, given, found["check"])
+    return _Arguments(found["config"], given, found["check"])
 
 
 if __name__ == "__main__":

@@ -21,6 +21,10 @@ class Budget:
         """Seconds of audio held now."""
         return self._held / SAMPLE_RATE
 
+    def resize(self, seconds: float) -> None:
+        """Change the bound. What is held stays, also where it is more than the new one."""
+        self._samples = round(seconds * SAMPLE_RATE)
+
     def take(self, samples: int) -> None:
         """Take a share; raises QueueFull where not so much is left."""
         if self._held + samples > self._samples:

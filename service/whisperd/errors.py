@@ -159,6 +159,13 @@ class ConfigError(WhisperdError):
     code = "bad-config"
 
 
+class NoRoom(WhisperdError):
+    """A second model does not fit into memory beside the one that serves."""
+
+    code = "no-room"
+    retry = True
+
+
 class BundleError(WhisperdError):
     """A model bundle that is missing, incomplete, changed, or of an unknown format version."""
 

@@ -137,6 +137,21 @@ class Scheduler:
         """Raise UnknownLanguage or UnknownTask for options that the engine cannot serve."""
         self._engine.check(options)
 
+    def replace(self, engine: Engine) -> Engine:
+        """Run another engine from the next job on; the running job is finished by the one that began it.
+
+        Returns:
+            The engine before, which may be running still.
+        """
+        with self._wake:
+            old, self._engine = self._engine, engine
+            return old
+
+    def resize(self, max_queue: int) -> None:
+        """Change how many jobs may wait; those that wait already stay."""
+        with self._wake:
+            self._max_queue = max_queue
+
     def start(self) -> None:
         """Start the worker's thread."""
         self._thread.start()

@@ -60,6 +60,12 @@ class Server:
         self._failed = 0
         self._stopping = False
         self._ended = asyncio.Event()
+        self.reload_state: JsonObject = {"reloading": False, "reload_error": ""}
+
+    def apply(self, limits: Limits) -> None:
+        """Take over other limits: connections that are open keep what they were told, as far as it is theirs."""
+        self.limits = limits
+        self._budget.resize(limits.max_buffered_seconds)
 
     # --- life ---------------------------------------------------------------------------------------------
 
@@ -123,6 +129,7 @@ class Server:
             "failed": self._failed,
             "buffered_seconds": round(self._budget.held_s, 3),
             "uptime_seconds": round(self.clock() - self._begun, 3),
+            **self.reload_state,
         }
 
     # --- session.Service ----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -51,6 +52,12 @@ class Notifier:
     def status(self, status: str) -> None:
         """One line for `systemctl status`."""
         self._send(_status(status))
+
+    def reloading(self, status: str) -> None:
+        """The service takes over a changed configuration; `ready` ends it. Type=notify-reload wants the time as
+        well, and other types do not mind it."""
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send("RELOADING=1", f"MONOTONIC_USEC={now}", _status(status))
 
     def stopping(self, status: str) -> None:
         """The service is on its way down."""
