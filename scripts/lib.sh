@@ -61,5 +61,11 @@ ensure_bundle() {
     converter_version >"$BUNDLE.made-by"
 }
 
+# Fetch the voice activity detector, unless it is there already.
+ensure_vad() {
+    VAD="$CACHE/weights/silero-vad/silero_vad_16k_op15.onnx"
+    [ -f "$VAD" ] || "$VENV/bin/python" "$ROOT/scripts/convert_model" silero-vad >&2 || exit 1
+}
+
 # A bundle is made again when the code that made it has changed.
 converter_version() { cat "$ROOT"/scripts/convert_model/*.py | cksum; }

@@ -16,7 +16,7 @@ for folder in (ROOT / "scripts", ROOT / "tests"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-from daemon_process import DaemonProcess  # noqa: E402
+from daemon_process import CACHE, VAD, DaemonProcess  # noqa: E402
 
 NOBODY = 65534
 """The user and group without rights, of Linux's own numbering."""
@@ -24,8 +24,7 @@ NOBODY = 65534
 
 def bundle_folder(name: str) -> Path:
     """A bundle of a real model, which scripts/test has made."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "meta-whisper" / "models"
-    folder = Path(os.environ.get("WHISPER_BUNDLES") or cache) / name
+    folder = Path(os.environ.get("WHISPER_BUNDLES") or CACHE / "models") / name
     if not (folder / "manifest.json").is_file():
         pytest.fail(f"no bundle {folder}: run scripts/test, which fetches and converts the weights", pytrace=False)
     return folder
@@ -47,6 +46,14 @@ def base_fp32() -> Path:
 def tiny_en() -> Path:
     """Whisper tiny.en, int8: English only, and quick."""
     return bundle_folder("tiny.en")
+
+
+@pytest.fixture(scope="session")
+def vad() -> Path:
+    """Silero VAD."""
+    if not VAD.is_file():
+        pytest.fail(f"no voice activity detector {VAD}: run scripts/test, which fetches it", pytrace=False)
+    return VAD
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,9 @@ from typing import Any
 
 from whisperd.client import Client
 
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "meta-whisper"
+VAD = CACHE / "weights" / "silero-vad" / "silero_vad_16k_op15.onnx"
+
 READY_SECONDS = 120.0
 STOP_SECONDS = 60.0
 
@@ -39,7 +42,8 @@ class DaemonProcess:
             *("--model", str(bundle), "--socket", str(self.socket), "--threads", "2", *arguments),
         ]
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("WHISPERD_", "NOTIFY_", "LISTEN_"))}
-        self.environment = {**clean, "WHISPERD_SOCKET_GROUP": "", **(environment or {})}
+        ours = {"WHISPERD_SOCKET_GROUP": "", "WHISPERD_MODEL_VAD": str(VAD)}
+        self.environment = {**clean, **ours, **(environment or {})}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> DaemonProcess:

@@ -3,6 +3,7 @@
     scripts/run                                          does all of this on a PC
     .venv/bin/python scripts/convert_model base          fetch the pinned weights, write the bundle
     .venv/bin/python scripts/convert_model --from FOLDER --name small --output DIR
+    .venv/bin/python scripts/convert_model silero-vad    fetch the voice activity detector, which stays as it is
     .venv/bin/python scripts/convert_model --list
 
 The same weights give the same bytes on every PC. It needs numpy and onnx, and no PyTorch.
@@ -28,7 +29,7 @@ except ImportError as missing:
     sys.exit(f"convert_model: no {missing.name} here; run scripts/setup, then use .venv/bin/python")
 
 from .bundle import DEFAULT_STRIDE, MAX_STRIDE, PRECISIONS, Recipe, write_bundle  # noqa: E402
-from .catalogue import MODELS  # noqa: E402
+from .catalogue import ENTRIES, MODELS, SILERO_VAD  # noqa: E402
 from .fetch import cache_folder, ensure_weights  # noqa: E402
 from .sources import load_source  # noqa: E402
 from .verify import verify  # noqa: E402
@@ -44,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
         description="Convert Whisper weights (tiny to small, English or multilingual) into a bundle",
         epilog="Exit status: 0 done, 1 failed and nothing written (--verify: the texts differ), 2 usage.",
     )
-    p.add_argument("model", nargs="?", metavar="MODEL", help="a model of the catalogue, such as base")
+    p.add_argument(
+        "model", nargs="?", metavar="MODEL", help="a model of the catalogue, such as base, or silero-vad"
+    )
     p.add_argument(
         "--from",
         dest="source",
@@ -99,13 +102,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _list() -> int:
-    for name, entry in MODELS.items():
+    for name, entry in ENTRIES.items():
         print(f"{name:10} {entry.describe()}")
     return 0
 
 
 def _convert(options: argparse.Namespace) -> int:
     cache = options.cache or cache_folder()
+    if options.model == SILERO_VAD.name:
+        print(ensure_weights(SILERO_VAD.name, cache) / SILERO_VAD.files[0].name)
+        return 0
     if options.source is not None:
         folder, name = options.source, options.name or options.source.resolve().name
         weights = load_source(folder)

@@ -90,6 +90,11 @@ def check(settings: config.Config) -> int:
     print("configuration: good")
     manifest = _checked_bundle(settings.model)
     print(f"model: good ({manifest.name}, {manifest.precision}, {settings.model.path})")
+    if vad := _vad_file(settings.model):
+        from whisperd.speech.vad import VoiceDetector
+
+        VoiceDetector(vad)
+        print(f"voice activity detector: good ({vad})")
     return OK
 
 
@@ -303,8 +308,17 @@ def _load(model: config.ModelConfig) -> Transcriber:
         threads=threads,
         language=model.language,
         languages=model.languages,
+        vad=_vad_file(model),
         after_long_window=memory.trim,
     )
+
+
+def _vad_file(model: config.ModelConfig) -> Path | None:
+    """The detector's file, if it is there: an image or a PC may do without it, but not unknowingly."""
+    if model.vad and not model.vad.exists():
+        log.warning("no voice activity detector %s: noise goes to Whisper, which may hear words in it", model.vad)
+        return None
+    return model.vad
 
 
 def _warm(model: config.ModelConfig) -> Transcriber:

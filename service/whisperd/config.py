@@ -95,6 +95,12 @@ class ModelConfig:
         pattern=r"[a-z]{2,3}|\*",
         form='a language code such as "en", nor "*"',
     )
+    vad: Path | None = option(
+        Path("/usr/share/whisper/vad/silero_vad_16k_op15.onnx"),
+        'Silero VAD, asked whether there is a voice in a clip before Whisper is; "" does without.',
+        max_bytes=4095,
+        flag="--vad",
+    )
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,7 @@ _TEXT_READERS: Mapping[Any, Callable[[str], Any]] = {
     str: str,
     str | None: str,
     Path: str,
+    Path | None: str,
     FileMode: str,
     tuple[str, ...]: _list_text,
 }
@@ -154,10 +155,10 @@ def check(wanted: Option, value: Any, where: str) -> Any:
         mode = FileMode(int(value, 8))
         _range(mode, meta, where)
         return mode
-    if wanted.kind == str | None and value == "":
+    if wanted.kind in (str | None, Path | None) and value == "":
         return None
     _text(value, meta, where)
-    return Path(value) if wanted.kind is Path else value
+    return Path(value) if wanted.kind in (Path, Path | None) else value
 
 
 def _number(wanted: Option, value: Any, where: str) -> Any:

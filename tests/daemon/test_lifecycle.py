@@ -32,11 +32,26 @@ def whisperd(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     )
 
 
-def test_check_of_what_is_good(tiny_en: Path) -> None:
-    done = whisperd("--check", "--model", str(tiny_en))
+def test_check_of_what_is_good(tiny_en: Path, vad: Path) -> None:
+    done = whisperd("--check", "--model", str(tiny_en), "--vad", str(vad))
     assert done.returncode == 0
     assert "configuration: good" in done.stdout
     assert "model: good (tiny.en, int8" in done.stdout
+    assert f"voice activity detector: good ({vad})" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_voice_activity_detector_that_is_broken_missing_or_not_wanted(tiny_en: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"not a graph")
+    for arguments in (("--check",), ("--socket", str(tmp_path / "s"))):
+        done = whisperd("--model", str(tiny_en), "--vad", str(tmp_path / "broken.onnx"), *arguments)
+        assert done.returncode == 1
+        assert "broken.onnx is not the voice activity detector" in done.stderr
+    done = whisperd("--check", "--model", str(tiny_en), "--vad", str(tmp_path / "none"))
+    assert done.returncode == 0
+    assert f"WARNING no voice activity detector {tmp_path}/none" in done.stderr
+    done = whisperd("--check", "--model", str(tiny_en), "--vad", "")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_check_of_a_changed_a_cut_and_a_missing_bundle(tiny_en: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from daemon_process import DaemonProcess
+from noises import NOISES, noise
 from speech import COMMITTED, Clip, pocketsphinx, shared, word_errors, words
 from whisperd.audio.files import read_audio
 from whisperd.speech.transcribe import Transcriber, load
@@ -109,6 +110,13 @@ def test_silence_gives_no_words(daemon: DaemonProcess) -> None:
     with daemon.client() as client:
         answer = client.transcribe(np.zeros(48000, np.int16))
     assert (answer.text, answer.data["segments"]) == ("", [])
+
+
+@pytest.mark.parametrize("name", NOISES)
+def test_what_is_no_speech_gives_no_words(daemon: DaemonProcess, name: str) -> None:
+    """Whisper alone hears "you" in the hum, and whole sentences in the door."""
+    with daemon.client() as client:
+        assert [client.transcribe(noise(name, seconds)).text for seconds in (1, 5, 12)] == [""] * 3
 
 
 def test_wyoming_s_own_client_unmodified(daemon: DaemonProcess) -> None:

@@ -32,6 +32,7 @@ from .types import (
     Transcription,
     Unattended,
 )
+from .vad import VoiceDetector
 from .windows import SAMPLE_RATE, split_at_pauses
 
 #: Silence kept real behind the last frame, in positions of 20 ms. 0.3 s; less lets the words' end blur into
@@ -77,6 +78,7 @@ class Transcriber:
         tokenizer: ids to text.
         language: default for clips that name none, a code or "auto".
         languages: codes that clips may use; empty for all that the model knows.
+        voice: asked first whether anybody speaks in a window; None where nothing is to be asked.
         after_long_window: called when a window of more than `LONG_WINDOW_S` is done, whose tensors took tens
             of megabytes: a place to give memory back.
 
@@ -90,6 +92,7 @@ class Transcriber:
         tokenizer: Tokenizer,
         language: str,
         languages: tuple[str, ...] = (),
+        voice: VoiceDetector | None = None,
         after_long_window: Callable[[], object] = lambda: None,
     ) -> None:
         manifest = model.manifest
@@ -98,6 +101,7 @@ class Transcriber:
             if code not in known:
                 raise UnknownLanguage(f"the model {manifest.name} does not know the language {code!r}")
         self._after_long_window = after_long_window
+        self._voice = voice
         self._model = model
         self._tokenizer = tokenizer
         self._decoder = GreedyDecoder(model)
@@ -153,6 +157,8 @@ class Transcriber:
         for start, end in split_at_pauses(pcm):
             control.step()
             with _timed(watch, "features", control):
+                if self._voice and not self._voice.heard(pcm[start:end], control):
+                    continue
                 log_mel = self._mel(pcm[start:end])
             if log_mel.max() < NOTHING:
                 continue
@@ -243,17 +249,20 @@ def load(
     threads: int,
     language: str,
     languages: tuple[str, ...] = (),
+    vad: Path | None = None,
     after_long_window: Callable[[], object] = lambda: None,
 ) -> Transcriber:
-    """Load a bundle, whose files have been verified, and make the engine.
+    """Load a bundle, whose files have been verified, and the voice activity detector, and make the engine.
 
     Raises:
-        BundleError: the bundle cannot be loaded.
+        BundleError: the bundle or the detector cannot be loaded.
         UnknownLanguage: see `Transcriber`.
     """
     manifest = load_manifest(bundle)
     model = WhisperModel(bundle, manifest, threads)
-    return Transcriber(model, Tokenizer(bundle, manifest.tokens.eot), language, languages, after_long_window)
+    tokenizer = Tokenizer(bundle, manifest.tokens.eot)
+    voice = VoiceDetector(vad) if vad else None
+    return Transcriber(model, tokenizer, language, languages, voice, after_long_window)
 
 
 @contextmanager
