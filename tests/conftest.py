@@ -16,6 +16,7 @@ for folder in (ROOT / "scripts", ROOT / "tests"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
+import rootfs  # noqa: E402
 from daemon_process import CACHE, VAD, DaemonProcess  # noqa: E402
 
 NOBODY = 65534
@@ -81,3 +82,10 @@ def unprivileged() -> Iterator[Path]:
             os.seteuid(0)
             os.setegid(group)
             os.setgroups(groups)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A whole folder of tests that was skipped is no small print."""
+    for folder, reason in rootfs.NOT_RUN.items():
+        terminalreporter.section(f"NOT RUN: {folder}", sep="!", red=True, bold=True)
+        terminalreporter.line(reason)
