@@ -1,7 +1,7 @@
 """Debian root file systems and wheels for tests that need another machine: made once, kept in the cache.
 
-What is kept is named by a hash of how it was made, so that a change of the recipe makes a new one, and old ones can
-be removed at any time. Root is needed: mmdebstrap installs packages in a chroot.
+What is kept is named by a hash of how it was made, so that a change of the recipe makes a new one, and old ones
+can be removed at any time. Root is needed: mmdebstrap installs packages in a chroot.
 """
 
 from __future__ import annotations

@@ -204,7 +204,7 @@ def remove_tree(root: Path) -> None:
 
 
 def _own_groups(name: str) -> list[Path]:
-    """New control groups, in every hierarchy that systemd uses; raises NoMachine where there are none to be had."""
+    """New control groups, in every hierarchy that systemd uses; raises NoMachine where there is none."""
     top = Path("/sys/fs/cgroup")
     if (top / "cgroup.controllers").exists():
         parents = [top]

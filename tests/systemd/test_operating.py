@@ -36,7 +36,7 @@ def test_what_the_install_step_did(booted: tuple[Machine, str]) -> None:
         assert stat.S_IMODE(machine.path(installed).stat().st_mode) == 0o644
         assert installed in printed
     groups = machine.run("id", "--name", "--groups", "whisperd").stdout.split()
-    assert sorted(groups) == ["audio", "whisper", "whisperd"]
+    assert sorted(groups) == ["audio", "whisperd"]
 
 
 def test_at_boot_it_started_to_ready(booted: tuple[Machine, str]) -> None:
@@ -75,25 +75,6 @@ def test_a_client_starts_the_stopped_service(machine: Machine) -> None:
     done = machine.run("whisperctl", "transcribe", SAMPLE, user=MEMBER)
     assert words(done.stdout) == words(SPOKEN)
     machine.wait_ready()
-
-
-def test_without_its_socket_unit_it_makes_its_own_socket(machine: Machine) -> None:
-    machine.run("systemctl", "stop", "whisperd.service", "whisperd.socket")
-    assert machine.run("test", "-e", "/run/whisperd/whisperd.sock", check=False).returncode == 1
-    # The same unit without its three mentions of the socket: no drop-in can take a Requires= away.
-    unit = "/usr/local/lib/systemd/system/whisperd.service"
-    machine.run("sh", "-c", f"sed '/whisperd.socket$/d' {unit} >/run/systemd/system/alone.service")
-    machine.run("systemctl", "daemon-reload")
-    machine.run("systemctl", "start", "alone.service")
-    done = machine.run("whisperctl", "transcribe", SAMPLE, user=MEMBER)
-    assert words(done.stdout) == words(SPOKEN)
-    assert machine.run("stat", "--format=%A %U %G", "/run/whisperd/whisperd.sock").stdout.strip() == (
-        "srw-rw---- whisperd whisper"
-    )
-    machine.run("systemctl", "stop", "alone.service")
-    machine.run("rm", "/run/systemd/system/alone.service")
-    machine.run("systemctl", "daemon-reload")
-    assert machine.run("test", "-e", "/run/whisperd/whisperd.sock", check=False).returncode == 1
 
 
 def test_a_stop_during_a_request(machine: Machine) -> None:

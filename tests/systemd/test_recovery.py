@@ -85,7 +85,7 @@ def test_a_long_file_does_not_trip_the_watchdog(machine: Machine) -> None:
         assert machine.show("MainPID") == before
     # Or it would have proved nothing.
     assert answer["encode_ms"] + answer["decode_ms"] > 1000 * WATCHDOG_SECONDS
-    assert answer["text"].count("airport") > 100
+    assert answer["audio_seconds"] > 590 and "airport" in answer["text"]
 
 
 def test_a_corrupt_model_ends_in_failed_and_says_why(machine: Machine) -> None:
@@ -118,7 +118,9 @@ def test_a_corrupt_model_ends_in_failed_and_says_why(machine: Machine) -> None:
 def test_a_wrong_configuration_is_in_the_status(machine: Machine) -> None:
     machine.path("/etc/whisperd/whisperd.toml").write_text('[model]\nlangauge = "en"\n')
     machine.run("systemctl", "restart", "whisperd.service", check=False)
-    machine.wait("the first end", lambda: machine.show("NRestarts") != "0")
-    assert "unknown key 'langauge' in section [model]; did you mean 'language'?" in machine.status()
+    wrong = "unknown key 'langauge' in section [model]; did you mean 'language'?"
+    machine.wait(
+        "the status tells", lambda: f'Status: "failed: /etc/whisperd/whisperd.toml: {wrong}' in machine.status()
+    )
     errors = machine.journal("--priority=err", "--boot")
-    assert any("did you mean 'language'?" in entry["MESSAGE"] and entry["PRIORITY"] == "3" for entry in errors)
+    assert any(wrong in entry["MESSAGE"] and entry["PRIORITY"] == "3" for entry in errors)
