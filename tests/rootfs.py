@@ -81,12 +81,15 @@ def debian(arch: str, packages: Sequence[str], *, extract_only: bool = False) ->
     return _kept(f"rootfs/{SUITE}-{arch}", "\n".join(command), make)
 
 
-def wheels(arch: str, requirements: Sequence[str], from_source: Sequence[str] = ()) -> Path:
-    """A folder of wheels with all they depend on, for the suite's Python on some architecture.
+def wheels(
+    arch: str, requirements: Sequence[str], from_source: Sequence[str] = (), *, alone: bool = False
+) -> Path:
+    """A folder of wheels for the suite's Python on some architecture.
 
     Args:
         requirements: as pip takes them.
         from_source: pure Python packages that have no wheel.
+        alone: without what they depend on.
     """
     glibc = [f"manylinux_2_{minor}" for minor in range(NEWEST_GLIBC, 16, -1)]
     platforms = [f"--platform={name}_{MACHINES[arch]}" for name in (*glibc, "manylinux2014")]
@@ -95,11 +98,23 @@ def wheels(arch: str, requirements: Sequence[str], from_source: Sequence[str] = 
     def make(folder: Path) -> None:
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-qq"]
         target = ["--only-binary=:all:", f"--python-version={PYTHON}", "--implementation=cp", *tags, *platforms]
+        if alone:
+            target.append("--no-deps")
         _run([*pip, "download", "-d", str(folder), *target, *requirements])
         if from_source:
             _run([*pip, "wheel", "--no-deps", "-w", str(folder), *from_source])
 
-    return _kept(f"wheels/{arch}", "\n".join((*platforms, *tags, *requirements, *from_source)), make)
+    return _kept(f"wheels/{arch}", "\n".join((*platforms, *tags, *requirements, *from_source, str(alone))), make)
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a root file system with owners, modes and devices."""
+    subprocess.run(["cp", "-a", "--reflink=auto", str(source), str(target)], check=True, timeout=600)
+
+
+def remove_tree(root: Path) -> None:
+    """Remove one. Nothing is mounted in it that others see."""
+    shutil.rmtree(root, ignore_errors=True)
 
 
 def dependencies() -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import rootfs
-from machine import FOLDER, MEMBER, PACKAGES, STRANGER, TOOLS, Machine, NoMachine, copy_tree, remove_tree
+from machine import FOLDER, MEMBER, PACKAGES, STRANGER, TOOLS, Machine, NoMachine
 
 GOOD_CONFIG = "# as installed: the model is /usr/share/whisper/models/base\n"
 
@@ -22,7 +22,7 @@ def booted(base: Path, tiny_en: Path, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("machine")
     root = folder / "root"
     try:
-        copy_tree(rootfs.debian(rootfs.NATIVE, PACKAGES), root)
+        rootfs.copy_tree(rootfs.debian(rootfs.NATIVE, PACKAGES), root)
         printed = install(root)
         models = root / "usr/share/whisper/models"
         models.mkdir(parents=True)
@@ -39,7 +39,7 @@ def booted(base: Path, tiny_en: Path, tmp_path_factory: pytest.TempPathFactory) 
         finally:
             machine.stop()
     finally:
-        remove_tree(root)
+        rootfs.remove_tree(root)
 
 
 def install(root: Path) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -191,16 +190,6 @@ class Machine:
 
     def _said(self) -> str:
         return self.log.read_text(errors="replace")[-2000:]
-
-
-def copy_tree(source: Path, target: Path) -> None:
-    """Copy a root file system with owners, modes and devices."""
-    subprocess.run(["cp", "-a", "--reflink=auto", str(source), str(target)], check=True, timeout=600)
-
-
-def remove_tree(root: Path) -> None:
-    """Remove one. Nothing is mounted in it: the machine's mounts end with the machine."""
-    shutil.rmtree(root, ignore_errors=True)
 
 
 def _own_groups(name: str) -> list[Path]:
