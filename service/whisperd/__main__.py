@@ -119,7 +119,10 @@ def run(settings: config.Config, read_again: Callable[[], config.Config]) -> int
     # Until the event loop takes over: the model takes seconds to load on the target.
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, leave)
-    signal.signal(signal.SIGHUP, leave if _has_terminal() else signal.SIG_IGN)
+    if _has_terminal():
+        signal.signal(signal.SIGHUP, leave)
+    else:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # one that comes now is for later, and not lost
     notifier = systemd.Notifier()
     watchdog_seconds = systemd.watchdog_interval(os.environ, os.getpid())
     handed_over = systemd.listeners(os.environ, os.getpid())
@@ -234,6 +237,7 @@ async def _serve(
     reloading = asyncio.create_task(reloader.serve(lambda: _status_line(server)))
     signs.notifier.ready(_status_line(server))
     log.info("ready on %s", " ".join(map(_name, sockets)))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({stopped, giving, reloading}, return_when=asyncio.FIRST_COMPLETED)
