@@ -16,7 +16,9 @@ GOOD_CONFIG = "# as installed: the model is /usr/share/whisper/models/base\n"
 
 
 @pytest.fixture(scope="session")
-def booted(base: Path, tiny_en: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Machine, str]]:
+def booted(
+    base: Path, tiny_en: Path, vad: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Machine, str]]:
     """The machine, and what the install step printed."""
     rootfs.require(FOLDER, *TOOLS)
     folder = tmp_path_factory.mktemp("machine")
@@ -28,6 +30,8 @@ def booted(base: Path, tiny_en: Path, tmp_path_factory: pytest.TempPathFactory) 
         models.mkdir(parents=True)
         for bundle in (base, tiny_en):
             shutil.copytree(bundle, models / bundle.name)
+        (root / "usr/share/whisper/vad").mkdir()
+        shutil.copy(vad, root / "usr/share/whisper/vad")
         shutil.copy(rootfs.ROOT / "tests/data/sample.wav", root / "srv/sample.wav")
         machine = Machine(root, folder / "console.log")
         try:

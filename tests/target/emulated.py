@@ -56,10 +56,11 @@ class Emulated:
     Args:
         root: an aarch64 root file system, which is changed.
         bundle: the model to serve.
+        vad: the voice activity detector.
         site: wheels of the daemon's dependencies.
     """
 
-    def __init__(self, root: Path, bundle: Path, site: Path) -> None:
+    def __init__(self, root: Path, bundle: Path, vad: Path, site: Path) -> None:
         self.root = root
         found = shutil.which("qemu-aarch64-static")
         assert found, "qemu-aarch64-static was there a moment ago"
@@ -74,6 +75,8 @@ class Emulated:
         package = root / SITE.lstrip("/") / "whisperd"
         shutil.copytree(rootfs.ROOT / "service/whisperd", package, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(bundle, root / MODEL.lstrip("/"))
+        (root / "usr/share/whisper/vad").mkdir(parents=True)
+        shutil.copy(vad, root / "usr/share/whisper/vad")
 
     @property
     def socket(self) -> Path:

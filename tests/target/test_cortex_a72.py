@@ -19,7 +19,7 @@ ASIMDDP, ASIMDHP = 1 << 20, 1 << 10
 
 
 @pytest.fixture(scope="module")
-def pi(tiny_en: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
+def pi(tiny_en: Path, vad: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
     rootfs.require(FOLDER, *TOOLS)
     lines = REQUIREMENTS.read_text().splitlines()
     wanted = [line for line in lines if line and not line.startswith("#")]
@@ -27,7 +27,7 @@ def pi(tiny_en: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emul
     root = tmp_path_factory.mktemp("target") / "root"
     try:
         rootfs.copy_tree(rootfs.debian("arm64", PACKAGES, extract_only=True), root)
-        yield Emulated(root, tiny_en, site)
+        yield Emulated(root, tiny_en, vad, site)
     finally:
         rootfs.remove_tree(root)
 
@@ -42,6 +42,7 @@ def test_the_emulated_cpu_is_no_newer_than_the_real_one(pi: Emulated) -> None:
 def test_check(pi: Emulated) -> None:
     said = pi.run("-m", "whisperd", "--check", "--model", MODEL)
     assert "configuration: good" in said and "model: good (tiny.en, int8" in said
+    assert "voice activity detector: good" in said
 
 
 def test_the_versions(pi: Emulated) -> None:
