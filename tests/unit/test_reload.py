@@ -240,7 +240,7 @@ def test_where_two_do_not_fit_the_second_is_not_loaded() -> None:
     async def tell(story: Story) -> None:
         await story.reload()
         assert await story.transcribe() == "old"
-        assert "no room for new beside old: it takes 187 MB, 187 MB are left" in story.status()
+        assert "no room for new beside old: it takes 195 MB, 195 MB are left" in story.status()
 
     play(tell, maker, room=need - 1)
     assert maker.loads == 0
