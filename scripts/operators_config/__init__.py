@@ -1,0 +1,1 @@
+"""The operators that our models need of ONNX Runtime, as its reduced build wants them listed."""
