@@ -17,8 +17,8 @@ import onnxruntime as ort
 #: Operator names by domain ("ai.onnx" is ONNX's own) and operator set version.
 Operators = dict[tuple[str, int], set[str]]
 
-#: The daemon loads with BASIC. EXTENDED is there so that a change of level needs no other library. ALL adds layouts
-#: of the processor that runs this script, which says nothing about the target's.
+#: The daemon loads with BASIC. EXTENDED is there so that a change of level needs no other library. ALL adds
+#: layouts of the processor that runs this script, which says nothing about the target's.
 _LEVELS = (ort.GraphOptimizationLevel.ORT_ENABLE_BASIC, ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
 
 _ERRORS_ONLY = 3
@@ -110,5 +110,7 @@ def _optimise(path: Path, level: ort.GraphOptimizationLevel, target: Path) -> No
     options.log_severity_level = _ERRORS_ONLY
     options.optimized_model_filepath = str(target)
     # The graph is what is wanted; hundreds of megabytes of weights need not pass through protobuf for it.
-    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", f"{target.name}.data")
+    options.add_session_config_entry(
+        "session.optimized_model_external_initializers_file_name", f"{target.name}.data"
+    )
     ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
