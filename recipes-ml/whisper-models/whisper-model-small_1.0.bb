@@ -1,0 +1,3 @@
+require whisper-model.inc
+
+WHISPER_MODEL = "small"

@@ -1,0 +1,1 @@
+"""Tools for the Yocto layer: packing model bundles, and checks of recipes without a Yocto build."""
