@@ -1,4 +1,5 @@
-SUMMARY = "whisper-image for development: ssh, debugger, profiler, tests, root without a password"
+SUMMARY = "whisper-image for development"
+DESCRIPTION = "whisper-image with ssh, debugger and tests, and root without a password."
 
 require whisper-image.inc
 

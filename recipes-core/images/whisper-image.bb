@@ -1,3 +1,4 @@
-SUMMARY = "Offline speech recognition for a Raspberry Pi 4: whisperd on a read-only root"
+SUMMARY = "Offline speech recognition for a Raspberry Pi 4"
+DESCRIPTION = "systemd, sound tools, whisperd and its model on a read-only root with two slots."
 
 require whisper-image.inc

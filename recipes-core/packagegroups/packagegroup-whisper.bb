@@ -1,4 +1,9 @@
-SUMMARY = "Offline speech recognition: daemon, default model, voice activity detector, sound tools"
+SUMMARY = "Offline speech recognition"
+DESCRIPTION = "Daemon, default model, voice activity detector and sound tools."
+SECTION = "multimedia"
+LICENSE = "MIT"
+
+require conf/include/whisper.inc
 
 # The default model's package is part of this one's content.
 PACKAGE_ARCH = "${MACHINE_ARCH}"

@@ -1,6 +1,5 @@
 SUMMARY = "The writable places of an image with a read-only root and two slots"
-DESCRIPTION = "Mounts the data partition of whisper-ab.wks and lays a writable layer over /etc/whisperd, so that a \
-changed configuration outlives reboots and updates of the root."
+DESCRIPTION = "Mounts the data partition of whisper-ab.wks, and a writable layer of it over /etc/whisperd."
 SECTION = "base"
 LICENSE = "MIT"
 LIC_FILES_CHKSUM = "file://${WORKDIR}/LICENSE;md5=32c3fc2d8425205848e365616ad6b2da"

@@ -20,6 +20,8 @@ SRC_URI = "\
 
 S = "${WORKDIR}/service"
 
+require conf/include/whisper.inc
+
 # service/pyproject.toml says why flit.
 inherit python_flit_core systemd useradd ptest
 
@@ -42,7 +44,7 @@ do_install:append() {
     # The file names the daemon's default; an image with another model has to say so.
     if [ "${WHISPER_DEFAULT_MODEL}" != "base" ]; then
         configuration=${D}${sysconfdir}/whisperd/whisperd.toml
-        sed -i 's,^# path = "/usr/share/whisper/models/base"$,path = "${datadir}/whisper/models/${WHISPER_DEFAULT_MODEL}",' \
+        sed -i 's,^# path = "${datadir}/whisper/models/base"$,path = "${datadir}/whisper/models/${WHISPER_DEFAULT_MODEL}",' \
             $configuration
         grep -q '^path = "${datadir}/whisper/models/${WHISPER_DEFAULT_MODEL}"$' $configuration \
             || bbfatal "whisperd.toml does not name the default model in the way that this recipe replaces"

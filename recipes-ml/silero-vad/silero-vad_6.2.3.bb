@@ -14,9 +14,9 @@ SRC_URI[sha256sum] = "7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a
 # Data of one kind for every machine.
 inherit pypi allarch
 
-S = "${WORKDIR}/${BP}"
-
 SECTION = "multimedia"
+
+S = "${WORKDIR}/${BP}"
 
 # Not the Python package of that name: only the network is installed.
 CVE_PRODUCT = "silero-vad"
@@ -31,4 +31,4 @@ do_install() {
     install -m 0444 ${S}/silero_vad/data/silero_vad_16k_op15.onnx ${D}${datadir}/whisper/vad
 }
 
-FILES:${PN} = "${datadir}/whisper/vad"
+FILES:${PN} += "${datadir}/whisper"

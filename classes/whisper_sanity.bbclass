@@ -1,6 +1,8 @@
 # For images with whisperd: say in one sentence what is misconfigured. A misconfigured image is skipped, and BitBake
 # repeats the sentence when somebody asks for it: "whisper-image was skipped: …". Nothing else in the build is touched.
 
+require conf/include/whisper.inc
+
 # Machines that this layer's images are made for: the board, and its stand-in.
 WHISPER_MACHINES ?= "raspberrypi4-64 qemuarm64"
 
