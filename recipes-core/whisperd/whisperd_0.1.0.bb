@@ -89,7 +89,6 @@ RDEPENDS:${PN} = "\
     python3-profile \
     python3-sdnotify \
     python3-soundfile \
-    python3-threading \
     python3-tokenizers \
     python3-tomli \
 "

@@ -1,9 +1,9 @@
 """Parse and expand the layer with BitBake's own parser, without any other layer.
 
-The package registry has BitBake's library (`bb`, in the distribution bitbake-setup) but no recipes or classes. What
-this layer takes from OE-core is stood in for: a bitbake.conf of paths, and classes that are empty but for what recipes
-call while they are parsed. So this proves syntax, expansion, anonymous Python, tasks and shell code, and that no
-variable is left unknown; that OE-core's classes do what is expected of them is proven by scripts/check-layer.
+The package registry has BitBake's library (`bb`, in the distribution bitbake-setup) but no recipes or classes.
+What this layer takes from OE-core is stood in for: a bitbake.conf of paths, and classes that are empty but for
+what recipes call while they are parsed. So this proves syntax, expansion, anonymous Python, tasks and shell code,
+and that no variable is left unknown; that OE-core's classes do what is expected is proven by scripts/check-layer.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ DISTRO_FEATURES ?= "alsa ptest systemd"
 VIRTUAL-RUNTIME_init_manager ?= "systemd"
 OVERRIDES = "class-target:linux:aarch64:${MACHINE}:pn-${PN}"
 FILE_DIRNAME = "${@os.path.dirname(d.getVar('FILE'))}"
+THISDIR = "${@os.path.dirname(d.getVar('FILE', False))}"
 PN = "${@bb.parse.vars_from_file(d.getVar('FILE'), d)[0]}"
 PV = "${@bb.parse.vars_from_file(d.getVar('FILE'), d)[1] or '1.0'}"
 BPN = "${PN}"
@@ -52,6 +53,7 @@ sysconfdir = "/etc"
 localstatedir = "/var"
 systemd_system_unitdir = "/lib/systemd/system"
 PYTHON_PN = "python3"
+PYTHON = "${STAGING_BINDIR_NATIVE}/python3-native/python3"
 PYTHON_DIR = "python3.10"
 PYTHON_SITEPACKAGES_DIR = "${libdir}/${PYTHON_DIR}/site-packages"
 PTEST_PATH = "${libdir}/${BPN}/ptest"
@@ -124,7 +126,7 @@ _CLASSES = {
 
 #: Variables in which a name that BitBake does not know would go unnoticed until a build fails, or worse, does not.
 _RESOLVED = re.compile(
-    r"^(SRC_URI|S|B|LICENSE|LIC_FILES_CHKSUM|DEPENDS|PACKAGES|PREMIRRORS|FILES:.*|R(DEPENDS|RECOMMENDS|PROVIDES):.*|"
+    r"^(FILESEXTRAPATHS|SRC_URI|S|B|LICENSE|LIC_FILES_CHKSUM|DEPENDS|PACKAGES|PREMIRRORS|FILES:.*|R(DEPENDS|RECOMMENDS|PROVIDES):.*|"
     r"CONFFILES:.*|SYSTEMD_SERVICE:.*|USERADD_PARAM:.*|GROUPADD_PARAM:.*|EXTRA_OECMAKE|IMAGE_INSTALL|WKS_FILE|"
     r"BBFILES|BBFILES_DYNAMIC|LAYERDEPENDS_.*|do_\w+|\w+_ptest)$"
 )
@@ -136,10 +138,8 @@ class BitBake:
     def __init__(self, stand_in: Path, layer: Path = ROOT) -> None:
         """`stand_in`: an empty folder for what stands in for OE-core."""
         # siggen wants the hash equivalence client, which the distribution lacks and parsing does not use.
-        client, package = types.ModuleType("hashserv.client"), types.ModuleType("hashserv")
-        setattr(package, "client", client)
-        sys.modules.setdefault("hashserv", package)
-        sys.modules.setdefault("hashserv.client", client)
+        for name in ("hashserv", "hashserv.client"):
+            sys.modules.setdefault(name, types.ModuleType(name))
         import bb
         import bb.codeparser
         import bb.data
@@ -171,7 +171,9 @@ class BitBake:
         for name, value in (changes or {}).items():
             data.setVar(name, value)
         data.setVar("FILE", str(path))
-        data.setVar("__bbclasstype", "recipe")  # which folders of classes are searched; set while parsing configuration
+        data.setVar(
+            "__bbclasstype", "recipe"
+        )  # which folders of classes are searched; set while parsing configuration
         found = self._bb.parse.handle(str(path), data)
         return found[""] if isinstance(found, dict) else found
 

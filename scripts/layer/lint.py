@@ -52,7 +52,16 @@ def metadata() -> list[Path]:
 
 def oelint() -> list[Finding]:
     """All findings of oelint-adv for Kirkstone."""
-    command = [sys.executable, "-m", "oelint_adv", "--release", "kirkstone", "--quiet", "--exit-zero", "--relpaths"]
+    command = [
+        sys.executable,
+        "-m",
+        "oelint_adv",
+        "--release",
+        "kirkstone",
+        "--quiet",
+        "--exit-zero",
+        "--relpaths",
+    ]
     # It would ask the network whether home pages answer: a check of other people's servers, and not of this layer.
     command += ["--suppress", "oelint.vars.homepageping"]
     command += ["--constantmods", f"+{CONSTANTS}", "--jobs", "2"]

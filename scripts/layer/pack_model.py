@@ -2,8 +2,8 @@
 
     python -m layer.pack_model BUNDLE FOLDER
 
-The same bundle gives the same bytes on every PC: names sorted, no owner, no time, no compression (int8 weights do not
-shrink). Its SHA-256 is what a recipe pins.
+The same bundle gives the same bytes on every PC: names sorted, no owner, no time, no compression (int8 weights do
+not shrink). Its SHA-256 is what a recipe pins.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def main() -> int:
         print(f'for local.conf: WHISPER_MODEL_SHA256:pn-{recipe_name(model)} = "{sha256}"')
     else:
         print(
-            f"sha256 {sha256}, but {recipe_name(model)} pins {pin}: the converter or the weights differ from what the"
-            f' recipe was made for. To use this one: WHISPER_MODEL_SHA256:pn-{recipe_name(model)} = "{sha256}"'
+            f"sha256 {sha256}, but {recipe_name(model)} pins {pin}: the converter or the weights differ from what"
+            f' the recipe was made for. To use this one: WHISPER_MODEL_SHA256:pn-{recipe_name(model)} = "{sha256}"'
         )
     return 0
 
