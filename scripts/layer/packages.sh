@@ -48,7 +48,8 @@ do_install() {
 SYSROOT_DIRS += "\${sysconfdir}"
 RPROVIDES:\${PN} = "\\
     base-files base-passwd e2fsprogs-e2fsck kernel-module-overlay ptest-runner shadow systemd \\
-    $(grep -rhoE '^    python3-[a-z0-9-]+' "$ROOT/recipes-core" | sort -u | tr -d '\n') \\
+    libsndfile1 $(grep -rhoE '\bpython3-[a-z0-9-]+' "$ROOT"/recipes-*/*/*.bb "$ROOT"/recipes-*/*/*.inc \
+        | grep -v native | sort -u | tr '\n' ' ') \\
 "
 END
     cat >"$folder/recipes/pseudo-native.bb" <<'END'
@@ -82,6 +83,7 @@ END
     chmod +x "$CHECK_DIR"/packages/bin/*
 }
 
+# $1: a pattern of recipes that are left out
 packages_folder() {
     local lib
     stand_in_layer
@@ -107,7 +109,7 @@ SANITY_TESTED_DISTROS = ""
 DL_DIR = "$DL_DIR"
 WHISPER_MODEL_DIR = "$WHISPER_MODEL_DIR"
 # Of OE-core its classes only.
-BBMASK = "$LAYERS_DIR/poky/meta/recipes- /recipes-core/images /recipes-core/packagegroups"
+BBMASK = "$LAYERS_DIR/poky/meta/recipes- /recipes-core/images /recipes-core/packagegroups ${1:-}"
 LAYERDEPENDS_meta-whisper:remove = "openembedded-layer meta-python"
 PREFERRED_PROVIDER_virtual/\${TARGET_PREFIX}binutils:forcevariable = "stand-in"
 PREFERRED_PROVIDER_virtual/\${TARGET_PREFIX}gcc:forcevariable = "stand-in"
@@ -156,7 +158,7 @@ check_package() {
     missing=$(packaging_tools_missing)
     if [ -n "$missing" ]; then result "NOT RUN" "package: this machine lacks$missing"; return; fi
     if ! packaging_python; then result "NOT RUN" "package: pip cannot get flit_core and installer"; return; fi
-    packages_folder
+    packages_folder "/recipes-ml/python3- /recipes-ml/onnxruntime /recipes-ml/cmake-onnxruntime"
     if ! logged package bitbake "${PACKAGED[@]}"; then
         result FAIL "package: see logs/package.log"
         return
