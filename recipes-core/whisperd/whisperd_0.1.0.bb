@@ -12,8 +12,6 @@ SRC_URI = "\
     file://service \
     file://run-ptest \
     file://pytest.ini \
-    file://tests/conftest.py \
-    file://tests/daemon_process.py \
     file://tests/data/sample.wav \
     file://tests/unit \
 "
@@ -33,7 +31,7 @@ SYSTEMD_SERVICE:${PN} = "whisperd.socket whisperd.service"
 # The same as service/systemd/whisperd.sysusers makes on a PC: on a read-only root they have to be there before boot.
 USERADD_PACKAGES = "${PN}"
 GROUPADD_PARAM:${PN} = "--system whisper; --system whisperd"
-USERADD_PARAM:${PN} = "--system --no-create-home --home-dir / --shell /sbin/nologin --gid whisperd --groups audio,whisper whisperd"
+USERADD_PARAM:${PN} = "--system --no-create-home --home-dir / --shell /sbin/nologin --gid whisperd --groups audio whisperd"
 
 # service/systemd/files.list is the one list of what is installed beside the Python package, here as on a PC.
 do_install:append() {
@@ -57,7 +55,6 @@ PTEST_TESTS = "cli client listen logs scheduler systemd"
 do_install_ptest() {
     install -d ${D}${PTEST_PATH}/tests/data ${D}${PTEST_PATH}/tests/unit
     install -m 0644 ${WORKDIR}/pytest.ini ${D}${PTEST_PATH}
-    install -m 0644 ${WORKDIR}/tests/conftest.py ${WORKDIR}/tests/daemon_process.py ${D}${PTEST_PATH}/tests
     install -m 0644 ${WORKDIR}/tests/data/sample.wav ${D}${PTEST_PATH}/tests/data
     install -m 0644 ${WORKDIR}/tests/unit/fake_daemon.py ${D}${PTEST_PATH}/tests/unit
     for name in ${PTEST_TESTS}; do

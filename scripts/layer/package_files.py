@@ -94,7 +94,7 @@ def complaints(build: Path) -> list[str]:
     preinst = subprocess.run(
         ["dpkg-deb", "-I", found["whisperd"], "preinst"], text=True, capture_output=True, check=False
     ).stdout
-    for what in ("--system whisper;", "--gid whisperd --groups audio,whisper whisperd"):
+    for what in ("--system whisper;", "--gid whisperd --groups audio whisperd"):
         if what not in preinst:
             wrong.append(f"whisperd's preinst does not have {what!r}")
     for name in ("base", "tiny.en"):
