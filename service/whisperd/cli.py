@@ -302,7 +302,7 @@ def _print_fields(fields: dict[str, Any]) -> None:
     width = max(map(len, fields), default=0)
     for name, value in fields.items():
         shown = f"{value:g}" if isinstance(value, float) else value
-        print(f"{name:<{width}}  {shown}")
+        print(f"{name:<{width}}  {'-' if shown == '' else shown}")  # a line is always a name and a value
 
 
 def _print_json(value: object, indent: int | None = None) -> None:
