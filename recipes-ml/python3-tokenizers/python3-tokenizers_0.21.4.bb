@@ -1,5 +1,5 @@
 SUMMARY = "Tokenizers of language models: text to ids and back"
-DESCRIPTION = "Hugging Face's tokenizers, a Python module in Rust. whisperd reads a model's tokenizer.json with it."
+DESCRIPTION = "Hugging Face's tokenizers, a Python module in Rust. whisperd encodes text with it."
 HOMEPAGE = "https://github.com/huggingface/tokenizers"
 BUGTRACKER = "https://github.com/huggingface/tokenizers/issues"
 LICENSE = "Apache-2.0"
