@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 from machine import MEMBER, Machine
 from speech import words
@@ -77,15 +78,19 @@ def test_a_stuck_worker_behind_a_living_event_loop(machine: Machine) -> None:
 
 
 def test_a_long_file_does_not_trip_the_watchdog(machine: Machine) -> None:
-    clip = make_long_clip(machine, 170)
+    trial = json.loads(machine.run("whisperctl", "transcribe", "--json", make_long_clip(machine, 10)).stdout)
+    # Three times what the watchdog waits for, by this PC's speed, as far as a clip may be so long (600 s).
+    times = 10 * 3000 * WATCHDOG_SECONDS / (trial["encode_ms"] + trial["decode_ms"])
+    clip = make_long_clip(machine, min(170, math.ceil(times)))
     with machine.drop_in(SHORT_WATCHDOG):
         machine.run("systemctl", "restart", "whisperd.service")
         before = machine.wait_ready()
-        answer = json.loads(machine.run("whisperctl", "transcribe", "--json", clip, user=MEMBER).stdout)
+        said = machine.run("whisperctl", "transcribe", "--json", clip, user=MEMBER, timeout=900).stdout
         assert machine.show("MainPID") == before
+    answer = json.loads(said)
     # Or it would have proved nothing.
     assert answer["encode_ms"] + answer["decode_ms"] > 1000 * WATCHDOG_SECONDS
-    assert answer["audio_seconds"] > 590 and "airport" in answer["text"]
+    assert "airport" in answer["text"]
 
 
 def test_a_corrupt_model_ends_in_failed_and_says_why(machine: Machine) -> None:
