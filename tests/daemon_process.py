@@ -108,12 +108,19 @@ class DaemonProcess:
         """A bare connection."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(timeout)
-        try:
-            connection.connect(str(self.socket))
-        except OSError:
-            connection.close()
-            raise
-        return connection
+        until = time.monotonic() + timeout
+        while True:
+            try:
+                connection.connect(str(self.socket))
+                return connection
+            except BlockingIOError:  # the backlog is full: on a busy machine the daemon does not get to accept
+                if time.monotonic() > until:
+                    connection.close()
+                    raise
+                time.sleep(0.02)
+            except OSError:
+                connection.close()
+                raise
 
 
 class Wire:
