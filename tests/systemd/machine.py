@@ -26,6 +26,9 @@ BOOT_SECONDS = 180.0
 WAIT_SECONDS = 120.0
 """For anything that is to happen in the machine. Long, for a busy PC; nothing waits longer than it has to."""
 
+GROUP_SECONDS = 20.0
+"""For the last of a killed machine's processes to leave their control groups."""
+
 COMMAND_SECONDS = 180.0
 POLL_SECONDS = 0.1
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -89,12 +92,9 @@ class Machine:
             else:
                 self._nspawn.kill()
             self._nspawn.wait(30)
-        for group in self._groups:
-            for folder in sorted(group.rglob("*/"), key=lambda f: -len(f.parts)):
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
-            with contextlib.suppress(OSError):
-                group.rmdir()
+        until = time.monotonic() + GROUP_SECONDS
+        while any(not _removed(group) for group in self._groups) and time.monotonic() < until:
+            time.sleep(POLL_SECONDS)
 
     # --- commands in the machine ------------------------------------------------------------------------------
 
@@ -210,6 +210,14 @@ def _own_groups(name: str) -> list[Path]:
             raise NoMachine(f"no control group can be made: {group}: {error.strerror}") from None
         groups.append(group)
     return groups
+
+
+def _removed(group: Path) -> bool:
+    """Remove a control group and those in it, as far as no process is left in them."""
+    for folder in sorted(group.rglob("*/"), key=lambda f: -len(f.parts)) + [group]:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+    return not group.exists()
 
 
 def _child(pid: int) -> int:
