@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +17,6 @@ for folder in (ROOT / "scripts", ROOT / "tests"):
 
 import rootfs  # noqa: E402
 from daemon_process import CACHE, VAD, DaemonProcess  # noqa: E402
-
-NOBODY = 65534
-"""The user and group without rights, of Linux's own numbering."""
 
 
 def bundle_folder(name: str) -> Path:
@@ -62,26 +58,6 @@ def daemon(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dae
     """A running whisperd with base. A test that breaks it makes its own."""
     with DaemonProcess(base, tmp_path_factory.mktemp("daemon")) as running:
         yield running
-
-
-@pytest.fixture
-def unprivileged() -> Iterator[Path]:
-    """A folder for tests of what is not allowed. Where they run as root, root is nobody meanwhile."""
-    with tempfile.TemporaryDirectory(prefix="whisperd-") as name:
-        if os.geteuid() != 0:
-            yield Path(name)
-            return
-        group, groups = os.getegid(), os.getgroups()
-        os.chown(name, NOBODY, NOBODY)
-        os.setgroups([])
-        os.setegid(NOBODY)
-        os.seteuid(NOBODY)
-        try:
-            yield Path(name)
-        finally:
-            os.seteuid(0)
-            os.setegid(group)
-            os.setgroups(groups)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

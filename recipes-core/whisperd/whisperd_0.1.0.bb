@@ -56,7 +56,7 @@ do_install_ptest() {
     install -d ${D}${PTEST_PATH}/tests/data ${D}${PTEST_PATH}/tests/unit
     install -m 0644 ${WORKDIR}/pytest.ini ${D}${PTEST_PATH}
     install -m 0644 ${WORKDIR}/tests/data/sample.wav ${D}${PTEST_PATH}/tests/data
-    install -m 0644 ${WORKDIR}/tests/unit/fake_daemon.py ${D}${PTEST_PATH}/tests/unit
+    install -m 0644 ${WORKDIR}/tests/unit/conftest.py ${WORKDIR}/tests/unit/fake_daemon.py ${D}${PTEST_PATH}/tests/unit
     for name in ${PTEST_TESTS}; do
         install -m 0644 ${WORKDIR}/tests/unit/test_$name.py ${D}${PTEST_PATH}/tests/unit
     done
