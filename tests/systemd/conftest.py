@@ -50,7 +50,7 @@ def install(root: Path) -> str:
     """Do what docs/operations.md says, in a chroot without a network: the wheels are in a folder."""
     ignored = shutil.ignore_patterns("*.egg-info", "__pycache__")
     shutil.copytree(rootfs.ROOT / "service", root / "opt/service", ignore=ignored)
-    found = rootfs.wheels(rootfs.NATIVE, [*wanted(), "setuptools>=59", "wheel"], ["sdnotify==0.3.2"])
+    found = rootfs.wheels(rootfs.NATIVE, [*wanted(), "flit_core>=3.7.1,<5"], ["sdnotify==0.3.2"])
     shutil.copytree(found, root / "opt/wheels")
     in_chroot = ["chroot", str(root), "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "PREFIX=/usr/local"]
     offline = ["PIP_NO_INDEX=1", "PIP_FIND_LINKS=/opt/wheels"]
