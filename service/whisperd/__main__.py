@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = arguments.settings()
         if arguments.check:
             return check(settings)
-        return run(settings, arguments.settings)
+        run(settings, arguments.settings)
     except WhisperdError as error:
         return _failed(error.text)
     except ImportError as error:
@@ -98,7 +98,7 @@ def check(settings: config.Config) -> int:
     return OK
 
 
-def run(settings: config.Config, read_again: Callable[[], config.Config]) -> int:
+def run(settings: config.Config, read_again: Callable[[], config.Config]) -> NoReturn:
     """Serve until a signal comes; `read_again` gives the settings that a reload is to take over."""
     from whisperd import systemd
     from whisperd.reload import Running
@@ -135,7 +135,7 @@ def run(settings: config.Config, read_again: Callable[[], config.Config]) -> int
     sockets = [own.socket] if own else [listener.socket for listener in handed_over]
     try:
         maker = _Maker(Running(settings, manifest), read_again)
-        return asyncio.run(_serve(maker, scheduler, sockets, _Signs(notifier, watchdog_seconds), clean_up))
+        asyncio.run(_serve(maker, scheduler, sockets, _Signs(notifier, watchdog_seconds), clean_up))
     finally:
         clean_up()
 
@@ -215,7 +215,7 @@ async def _serve(
     sockets: Sequence[socket.socket],
     signs: _Signs,
     clean_up: Callable[[], None],
-) -> int:
+) -> NoReturn:
     from whisperd.reload import Reloader
     from whisperd.server import Server
 
@@ -255,9 +255,9 @@ async def _serve(
             task.result()  # raises what broke it: a daemon that cannot tell its health is not well
         task.cancel()
     log.info("stopped")
-    if reloader.busy:
-        end_at_once(OK)  # likewise: its thread is loading a model
-    return OK
+    # Not by way of the loop's end: that gives SIGTERM its default back, and a second one in the last milliseconds
+    # would make a clean stop look like a kill. Nor is a thread that still loads a model waited for.
+    end_at_once(OK)
 
 
 def _name(listening: socket.socket) -> str:

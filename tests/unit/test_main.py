@@ -226,6 +226,19 @@ def test_stopped_where_an_exception_would_be_swallowed(tmp_path: Path) -> None:
     assert (running.returncode, out, err) == (0, "", "")
 
 
+def test_a_stop_signal_that_is_repeated_to_the_end_is_one(tmp_path: Path) -> None:
+    with hanging(tmp_path) as running:
+        wait_for_line(running, "ready on")
+        give_up = time.monotonic() + WAIT_SECONDS
+        while running.poll() is None and time.monotonic() < give_up:
+            running.send_signal(signal.SIGTERM)
+            time.sleep(0.0005)
+        _, err = running.communicate(timeout=WAIT_SECONDS)
+    assert running.returncode == 0
+    assert "stopped" in err and "Traceback" not in err
+    assert not (tmp_path / "s").exists()
+
+
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     with hanging(tmp_path, WHISPERD_LIMITS_STOP_SECONDS="600") as running:
         wait_for_line(running, "ready on")
