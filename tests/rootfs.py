@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from daemon_process import CACHE
 
 ROOT = Path(__file__).resolve().parents[1]
 SUITE = "bookworm"
@@ -51,11 +52,6 @@ def require(folder: str, *tools: str) -> None:
     missing = [tool for tool in tools if shutil.which(tool) is None]
     if missing:
         skip(folder, f"not installed: {', '.join(missing)}; .ci/run names the packages")
-
-
-def cache() -> Path:
-    """Where things are kept: beside the models."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "meta-whisper"
 
 
 def debian(arch: str, packages: Sequence[str], *, extract_only: bool = False) -> Path:
@@ -137,7 +133,7 @@ def _applies(requirement: str, minor: int) -> bool:
 
 def _kept(name: str, recipe: str, make: Callable[[Path], None]) -> Path:
     """The folder of this name and recipe, made if it is not there. What is there is whole: it is renamed last."""
-    folder = cache() / f"{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    folder = CACHE / f"{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _locked(folder.with_name(folder.name + ".lock")):
         if not folder.is_dir():

@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import UnknownLanguage, UnknownTask
 from .bundle import Manifest, load_manifest
 from .decoding import Decoded, GreedyDecoder, max_tokens, without_loop
-from .features import LogMel, normalise, silence_value
+from .features import SAMPLE_RATE, LogMel, normalise, silence_value
 from .model import WhisperModel
 from .tokenizer import Tokenizer
 from .types import (
@@ -33,7 +33,7 @@ from .types import (
     Unattended,
 )
 from .vad import VoiceDetector
-from .windows import SAMPLE_RATE, split_at_pauses
+from .windows import split_at_pauses
 
 #: Silence kept real behind the last frame, in positions of 20 ms. 0.3 s; less lets the words' end blur into
 #: the tail, more costs time and gains nothing measurable (docs/models.md).

@@ -13,12 +13,12 @@ import numpy as np
 import onnxruntime as ort
 
 from ..errors import BundleError
+from .features import SAMPLE_RATE
 from .types import Control, Float32Array, Int16Samples
 
 #: Samples in a frame, and of the frame before that the network sees again.
 FRAME = 512
 CONTEXT = 64
-SAMPLE_RATE = 16_000
 #: The network's recurrent state.
 _STATE = (2, 1, 128)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from .features import SAMPLE_RATE
 from .types import Int16Samples
 
-SAMPLE_RATE = 16_000
 #: What the encoder can hear at once, in seconds and samples.
 WINDOW_S = 30
 WINDOW = WINDOW_S * SAMPLE_RATE
