@@ -20,7 +20,7 @@ from . import graphs, tail, vocabulary
 from .quantise import SAFE_RANGE
 from .weights import Weights, WeightsError
 
-FORMAT = 2
+FORMAT = 3
 PRECISIONS = ("int8", "fp32")
 #: 16 positions of 20 ms: no farther from the full context than 8 (docs/models.md), and half the rows.
 DEFAULT_STRIDE = 16
@@ -111,7 +111,7 @@ def _manifest(w: Weights, recipe: Recipe, files: dict[str, Any]) -> dict[str, An
         "tokens": asdict(w.special),
         "suppress": list(w.suppress),
         "suppress_begin": list(w.suppress_begin),
-        "alignment_heads": [list(pair) for pair in w.alignment_heads],
+        "alignment_heads": [list(pair) for pair in w.aligning_heads],
         "tail": {"stride": recipe.stride, "loudest": tail.LOUDEST},
         "source": w.source,
         "source_sha256": dict(w.sha256),

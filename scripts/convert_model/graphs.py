@@ -1,6 +1,6 @@
 """Whisper's encoder and decoder as ONNX graphs made for this daemon's decoding loop.
 
-Three things differ from the reference graph, none of them in what is computed over 30 s of context:
+Four things differ from the reference graph, none of them in what is computed over 30 s of context:
 
 * Silent tail. The encoder runs over the real frames only. To every attention over audio positions come rows
   computed once over silence (tail.py), each standing for `stride` positions. That weight is log(stride) on
@@ -8,6 +8,8 @@ Three things differ from the reference graph, none of them in what is computed o
   always 1, a real key's 0, a tail key's log(stride) / scale. So the attention needs no mask, and ONNX Runtime
   can use its blocked kernel, whose memory does not grow with the square of the length.
 * The encoder ends with every decoder layer's cross-attention keys and values, computed once per clip.
+* The decoder gives the queries of its cross-attention in the layers whose heads follow the audio. The daemon,
+  which has the keys, computes from them where a token looked: nothing is paid for it where nobody asks.
 * The decoder takes embedded tokens. The embedding table and the output head are one int8 file, which the
   daemon maps into memory and looks up in, and from which the run-time packs the head.
 """
@@ -163,10 +165,11 @@ def _cross(g: GraphBuilder, w: Weights, heads: _Heads, tail: Tail, x: str, first
 
 
 def write_decoder(w: Weights, stride: int, weight_range: int | None, folder: Path) -> list[str]:
-    """x, rows, ck{i}, cv{i}, pk{i}, pv{i} -> logits, nk{i}, nv{i}.
+    """x, rows, ck{i}, cv{i}, pk{i}, pv{i} -> logits, nk{i}, nv{i}, cq{j}.
 
     x float32[1, S, n_state] are embedded tokens with their positions, rows int64[R] those of them whose
-    logits float32[1, R, n_vocab] are wanted; nk, nv: the past pk, pv float32[1, n_head, P, head] and S more.
+    logits float32[1, R, n_vocab] are wanted; nk, nv: the past pk, pv float32[1, n_head, P, head] and S more;
+    cq float32[1, S, n_head * (head + 1)]: what meets ck, in each layer j with a head that follows the audio.
     """
     d, t = w.dims, w.tensors
     g = GraphBuilder("decoder", weight_range)
@@ -174,6 +177,7 @@ def write_decoder(w: Weights, stride: int, weight_range: int | None, folder: Pat
     head = d.n_state // d.n_head
     inputs = [tensor_input("x", [1, "S", d.n_state]), tensor_input("rows", ["R"], INT64)]
     outputs = [tensor_input("logits", [1, "R", d.n_vocab])]
+    aligned = {layer for layer, _ in w.aligning_heads}
     residual = "x"
     blocks = [f"decoder.blocks.{i}" for i in range(d.n_text_layer)]
     normed = _norm(g, residual, t, f"{blocks[0]}.attn_ln")
@@ -196,6 +200,9 @@ def write_decoder(w: Weights, stride: int, weight_range: int | None, folder: Pat
         normed, residual = _add_norm(g, x, residual, t, f"{b}.cross_attn_ln")
         query = heads.weight_rows(t[f"{b}.cross_attn.query.weight"])
         q = g.linear(normed, f"{b}.cross_q", query, heads.bias(t[f"{b}.cross_attn.query.bias"], 1.0))
+        if i in aligned:
+            q = g.node("Identity", [q], [f"cq{i}"])
+            outputs.append(tensor_input(f"cq{i}", [1, "S", heads.width]))
         x = g.node(
             "MultiHeadAttention",
             [q, f"ck{i}", f"cv{i}"],

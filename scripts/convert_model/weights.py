@@ -108,6 +108,12 @@ class Weights:
     licence: str
     sha256: dict[str, str]
 
+    @property
+    def aligning_heads(self) -> tuple[tuple[int, int], ...]:
+        """``alignment_heads``, or as the reference has it all heads of the later half of the decoder's layers."""
+        layers = range(self.dims.n_text_layer // 2, self.dims.n_text_layer)
+        return self.alignment_heads or tuple((i, head) for i in layers for head in range(self.dims.n_head))
+
 
 def expected_shapes(dims: Dimensions) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor of a model with these dimensions."""

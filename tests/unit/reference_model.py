@@ -30,7 +30,9 @@ class ReferenceWhisper:
     def _linear(self, x: Array, name: str) -> Array:
         return np.asarray(x @ self.t[f"{name}.weight"].T + self.t.get(f"{name}.bias", 0.0))
 
-    def _attention(self, x: Array, source: Array, name: str, causal: bool = False) -> Array:
+    def _attention(
+        self, x: Array, source: Array, name: str, causal: bool = False, looked: list[Array] | None = None
+    ) -> Array:
         q, k, v = (
             self._linear(s, f"{name}.{p}").reshape(len(s), self.heads, -1).transpose(1, 0, 2)
             for s, p in ((x, "query"), (source, "key"), (source, "value"))
@@ -40,6 +42,8 @@ class ReferenceWhisper:
             scores += np.triu(np.full(scores.shape[1:], -np.inf), 1)
         weights = np.exp(scores - scores.max(-1, keepdims=True))
         weights /= weights.sum(-1, keepdims=True)
+        if looked is not None:
+            looked.append(weights.transpose(1, 0, 2))
         return self._linear((weights @ v).transpose(1, 0, 2).reshape(len(x), -1), f"{name}.out")
 
     def _mlp(self, x: Array, name: str) -> Array:
@@ -66,7 +70,13 @@ class ReferenceWhisper:
             x = x + self._mlp(self._norm(x, f"{name}.mlp_ln"), f"{name}.mlp")
         return self._norm(x, "encoder.ln_post")
 
-    def logits(self, audio: Array, tokens: Sequence[int]) -> Array:
+    def attention(self, audio: Array, tokens: Sequence[int]) -> list[Array]:
+        """Of each decoder layer [len(tokens), heads, positions]: where a token looks in the audio."""
+        looked: list[Array] = []
+        self.logits(audio, tokens, looked)
+        return looked
+
+    def logits(self, audio: Array, tokens: Sequence[int], looked: list[Array] | None = None) -> Array:
         """[len(tokens), n_vocab], each row after its token."""
         embedding = self.t["decoder.token_embedding.weight"]
         x = embedding[list(tokens)] + self.t["decoder.positional_embedding"][: len(tokens)]
@@ -74,6 +84,7 @@ class ReferenceWhisper:
             name = f"decoder.blocks.{i}"
             normed = self._norm(x, f"{name}.attn_ln")
             x = x + self._attention(normed, normed, f"{name}.attn", causal=True)
-            x = x + self._attention(self._norm(x, f"{name}.cross_attn_ln"), audio, f"{name}.cross_attn")
+            normed = self._norm(x, f"{name}.cross_attn_ln")
+            x = x + self._attention(normed, audio, f"{name}.cross_attn", looked=looked)
             x = x + self._mlp(self._norm(x, f"{name}.mlp_ln"), f"{name}.mlp")
         return self._norm(x, "decoder.ln") @ embedding.T

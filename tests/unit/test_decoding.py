@@ -15,6 +15,7 @@ from whisperd.speech.decoding import (
     LOOP_MIN_TOKENS,
     LOOP_REPEATS,
     MIN_TOKENS,
+    NOTHING_KNOWN,
     GreedyDecoder,
     loop_length,
     max_tokens,
@@ -22,7 +23,7 @@ from whisperd.speech.decoding import (
     without_loop,
 )
 from whisperd.speech.model import Hypothesis
-from whisperd.speech.types import Unattended
+from whisperd.speech.types import Known, Unattended
 
 VOCAB = 60
 TOKENS = Tokens(
@@ -50,6 +51,7 @@ def manifest(multilingual: bool = True, context: int = 448) -> Manifest:
         loudest=1.5,
         suppress=(7,),
         suppress_begin=(8, TOKENS.eot),
+        alignment_heads=((0, 0),),
         source="",
         licence="",
         files={},
@@ -63,24 +65,42 @@ class Script:
         self.manifest = manifest(**kind)
         self.best = best
         self.calls: list[list[int]] = []
+        self.fed: list[int] = []
 
-    def start(self, cross: dict[str, Any]) -> Hypothesis:
-        return Hypothesis(dict(cross))
+    def start(self, cross: dict[str, Any], *, attend: bool = False) -> Hypothesis:
+        self.fed = []
+        return Hypothesis(dict(cross), attention=[] if attend else None)
+
+    def rewind(self, hypothesis: Hypothesis, position: int) -> None:
+        del self.fed[position:]
+        if hypothesis.attention is not None:
+            del hypothesis.attention[position:]
 
     def step(
         self, hypothesis: Hypothesis, tokens: Sequence[int], rows: Sequence[int] = (-1,), run_options: Any = None
     ) -> np.ndarray:
         self.calls.append(list(tokens))
+        before = len(self.fed)
+        self.fed += tokens
+        if hypothesis.attention is not None:
+            hypothesis.attention += [np.full((1, 4), at, np.float32) for at in range(before, len(self.fed))]
+        prompt_tokens = 4 if self.manifest.multilingual else 2
         logits = np.zeros((len(rows), VOCAB), np.float32)
-        for rank, token in enumerate(self.best(len(self.calls) - 1)):
-            logits[-1, token] = 20 - rank
-        if len(rows) == 2:
-            logits[0, TOKENS.no_speech] = 10.0
+        for row, at in enumerate(rows):
+            position = at % len(tokens) + before
+            if position >= prompt_tokens - 1 or tokens == [TOKENS.sot]:
+                for rank, token in enumerate(self.best(max(position - prompt_tokens + 1, 0))):
+                    logits[row, token] = 20 - rank
+            else:
+                logits[row, TOKENS.no_speech] = 10.0
         return logits
 
 
-def decode(model: Script, limit: int = 100, language: str = "en", task: str = "transcribe") -> Any:
-    return GreedyDecoder(model).decode({}, language, task, limit, Unattended())  # type: ignore[arg-type]
+def decode(
+    model: Script, limit: int = 100, language: str = "en", task: str = "transcribe", known: Known = NOTHING_KNOWN
+) -> Any:
+    decoder = GreedyDecoder(model)  # type: ignore[arg-type]
+    return decoder.decode({}, language, task, limit, Unattended(), known=known, attend=True)
 
 
 def ends_after(count: int) -> Callable[[int], list[int]]:
@@ -141,6 +161,42 @@ def test_what_really_is_said_again_and_again_is_kept_where_loops_are_not_left() 
     found = decoder.decode({}, "en", "transcribe", 100, Unattended(), leave_loops=False)
     assert found.ended
     assert len(found.tokens) == 40
+
+
+def test_a_draft_that_is_right_costs_one_run() -> None:
+    model = Script(ends_after(5))
+    found = decode(model, known=Known((9, 10), (-0.5, -0.25), (11, 12, 13)))
+    assert found.tokens == (9, 10, 11, 12, 13)
+    assert found.ended
+    assert model.calls == [[41, 42, 45, 49, 9, 10, 11, 12, 13]]
+    assert found.logprobs[:2] == (-0.5, -0.25)
+    assert found.avg_logprob == pytest.approx((sum(found.logprobs)) / 6, abs=1e-4)
+
+
+@given(st.integers(0, 12), st.integers(0, 12), st.lists(st.integers(9, 38), max_size=12), st.integers(1, 14))
+def test_a_draft_changes_nothing_but_the_number_of_runs(
+    length: int, right: int, wrong: list[int], limit: int
+) -> None:
+    """Whatever is guessed, also beyond the end and over the limit, the text is the one without a guess."""
+    plain = decode(Script(ends_after(length)), limit)
+    text = [n % 30 + 9 for n in range(length)]
+    for stable in (0, min(right, length) // 2):
+        known = Known(tuple(text[:stable]), (0.0,) * stable, (*text[stable : min(right, length)], *wrong))
+        guessed = decode(Script(ends_after(length)), limit, known=known)
+        assert (guessed.tokens, guessed.ended) == (plain.tokens, plain.ended)
+        assert guessed.logprobs == pytest.approx(plain.logprobs, abs=1e-3)
+        np.testing.assert_array_equal(guessed.attention, plain.attention)
+
+
+def test_what_is_stable_stands_even_if_the_model_would_choose_something_else() -> None:
+    found = decode(Script(ends_after(4)), known=Known((30, 31), (-1.0, -1.0)))
+    assert found.tokens == (30, 31, 11, 12)
+
+
+def test_a_token_looks_where_the_one_before_it_was_fed() -> None:
+    found = decode(Script(ends_after(3)))
+    assert found.attention[:, 0, 0].tolist() == [3, 4, 5]
+    assert GreedyDecoder(Script(ends_after(3))).decode({}, "en", "transcribe", 9, Unattended()).attention is None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -123,3 +123,34 @@ def test_silence_of_the_tail_is_the_features_silence() -> None:
     from whisperd.speech.features import silence_value
 
     assert silence_value(tail.LOUDEST) == tail.SILENCE
+
+
+def test_where_tokens_look_is_the_reference_s(
+    weights: Weights, reference: ReferenceWhisper, tmp_path: Path
+) -> None:
+    model = build(weights, tmp_path)
+    mel = noise(2 * SIZES["audio_ctx"])
+    hypothesis = model.start(model.encode(mel), attend=True)
+    model.step(hypothesis, TOKENS[:3])
+    for token in TOKENS[3:]:
+        model.step(hypothesis, [token])
+    assert hypothesis.attention is not None
+    got = np.stack(hypothesis.attention)
+    expected = reference.attention(reference.encode(mel), TOKENS)  # [layer][S, heads, positions]
+    heads = model.manifest.alignment_heads
+    np.testing.assert_allclose(got, np.stack([expected[layer][:, h] for layer, h in heads], axis=1), atol=1e-4)
+
+
+def test_rewinding_takes_tokens_back(weights: Weights, tmp_path: Path) -> None:
+    model = build(weights, tmp_path)
+    cross = model.encode(noise(40))
+    whole, again = (model.start(cross, attend=True) for _ in range(2))
+    logits = model.step(whole, TOKENS, range(len(TOKENS)))
+    model.step(again, [*TOKENS[:2], 17, 18, 19])
+    model.rewind(again, 2)
+    np.testing.assert_allclose(model.step(again, TOKENS[2:], range(3)), logits[2:], atol=1e-5)
+    assert whole.attention is not None and again.attention is not None
+    np.testing.assert_allclose(np.stack(again.attention), np.stack(whole.attention), atol=1e-5)
+    for wrong in (0, 6):
+        with pytest.raises(ValueError, match="of 5 tokens"):
+            model.rewind(again, wrong)

@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import BundleError
 
 #: Version of the bundle's layout. A daemon reads exactly one: an old bundle is converted again.
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 #: A manifest has some 10 KiB; anything near this is something else.
 MAX_MANIFEST_BYTES = 256 * 1024
@@ -64,6 +64,7 @@ class Manifest:
         tail_stride: positions of 20 ms that each row of the silent tail stands for.
         loudest: log10 mel value that clips are scaled to, for which the tail was computed.
         suppress: token ids never chosen; suppress_begin: nor as the first token of a clip.
+        alignment_heads: (decoder layer, head) pairs whose cross-attention follows the audio, at least one.
         files: file name -> (sha256 in hex, size in bytes), all files but the manifest.
     """
 
@@ -76,6 +77,7 @@ class Manifest:
     loudest: float
     suppress: tuple[int, ...]
     suppress_begin: tuple[int, ...]
+    alignment_heads: tuple[tuple[int, int], ...]
     source: str
     licence: str
     files: Mapping[str, tuple[str, int]]
@@ -127,6 +129,7 @@ def _parse(fields: Mapping[str, Any]) -> Manifest:
         loudest=float(fields["tail"]["loudest"]),
         suppress=tuple(_whole("suppress", t) for t in fields["suppress"]),
         suppress_begin=tuple(_whole("suppress_begin", t) for t in fields["suppress_begin"]),
+        alignment_heads=_heads(fields["alignment_heads"], dimensions),
         source=str(fields["source"]),
         licence=str(fields["licence"]),
         files={
@@ -146,6 +149,13 @@ def _whole(name: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"{name} is {value!r}, not a whole number")
     return value
+
+
+def _heads(pairs: list[list[object]], dimensions: Dimensions) -> tuple[tuple[int, int], ...]:
+    heads = tuple((_whole("alignment_heads", layer), _whole("alignment_heads", head)) for layer, head in pairs)
+    if not heads or any(i >= dimensions.n_text_layer or head >= dimensions.n_head for i, head in heads):
+        raise ValueError(f"alignment_heads {pairs!r} are no heads of this decoder")
+    return heads
 
 
 def _plain_name(name: str) -> str:

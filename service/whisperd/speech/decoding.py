@@ -14,7 +14,7 @@ import numpy as np
 
 from .bundle import Manifest, Tokens
 from .model import WhisperModel
-from .types import Control, Float32Array
+from .types import Control, Float32Array, Known
 
 #: Tokens allowed for a clip: a constant for punctuation and short words, and a rate. Fast English speech has
 #: 5 tokens a second; scripts that the tokenizer spells in bytes reach 15.
@@ -27,6 +27,8 @@ LOOP_REPEATS = 3
 LOOP_MIN_TOKENS = 15
 LOOP_MAX_PERIOD = 24
 
+NOTHING_KNOWN = Known()
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -37,12 +39,16 @@ class Decoded:
         avg_logprob: mean natural log-probability over tokens and end of text.
         no_speech_prob: probability of the no-speech token where speech would begin.
         ended: whether the decoder chose the end of text, and not the cap or a loop ended the search.
+        logprobs: natural log-probability of each token.
+        attention: float32[tokens, heads, K], where the decoder looked for each (see `Hypothesis`), if asked.
     """
 
     tokens: tuple[int, ...]
     avg_logprob: float
     no_speech_prob: float
     ended: bool
+    logprobs: tuple[float, ...] = ()
+    attention: Float32Array | None = None
 
 
 def max_tokens(audio_s: float, n_text_ctx: int) -> int:
@@ -123,45 +129,62 @@ class GreedyDecoder:
         control: Control,
         *,
         leave_loops: bool = True,
+        known: Known = NOTHING_KNOWN,
+        attend: bool = False,
     ) -> Decoded:
         """Search for the text of one window.
+
+        The draft of `known` goes through the decoder in one run together with the prompt. As long as the search
+        would have chosen its tokens, it needs no step of its own; the rest of the draft is taken back.
 
         Args:
             cross: what `WhisperModel.encode` gave.
             limit: most text tokens, at least 1.
             control: asked before every step whether to go on.
             leave_loops: end the search where it repeats itself, and not only at the cap.
+            known: tokens that the text begins with, and a guess how it goes on.
+            attend: tell where each token looked.
         """
         model, tokens = self._model, self._tokens
-        ids = prompt(tokens, self._multilingual, language, task)
-        limit = min(limit, self._context - len(ids))
-        hypothesis = model.start(cross)
-        found: list[int] = []
-        total = 0.0
-        ended = False
-        no_speech = 0.0
-        for _ in range(limit + 1):  # one more than text tokens: the end of text
-            control.step()
-            first = not found
-            rows = (0, -1) if first else (-1,)
-            logits = model.step(hypothesis, ids, rows, control.run_options())
-            if first:
-                no_speech = float(np.exp(_log_softmax(logits[0])[tokens.no_speech]))
-            scores = _log_softmax(logits[-1] + (self._first_mask if first else self._mask))
+        start = prompt(tokens, self._multilingual, language, task)
+        limit = min(limit, self._context - len(start))
+        found = list(known.stable[:limit])
+        logprobs = list(known.logprobs[:limit])
+        certain = len(start) + len(found)
+        draft = known.draft[: limit - len(found)]
+        hypothesis = model.start(cross, attend=attend)
+        control.step()
+        ids = [*start, *found, *draft]
+        logits = model.step(hypothesis, ids, (0, *range(certain - 1, len(ids))), control.run_options())
+        no_speech = float(np.exp(_log_softmax(logits[0])[tokens.no_speech]))
+        rows, row = logits[1:], 0
+        ended, end_logprob = False, 0.0
+        while True:
+            scores = _log_softmax(rows[row] + (self._mask if found else self._first_mask))
             token = int(scores.argmax())
-            total += float(scores[token])
             if token == tokens.eot:
-                ended = True
+                ended, end_logprob = True, float(scores[token])
                 break
             found.append(token)
+            logprobs.append(float(scores[token]))
             if len(found) > limit or (leave_loops and loop_length(found)):
                 break
-            ids = [token]
+            row += 1
+            if row < len(rows) and draft[row - 1] == token:
+                continue
+            control.step()
+            if row < len(rows):
+                model.rewind(hypothesis, len(start) + len(found) - 1)
+            rows, row = model.step(hypothesis, [token], run_options=control.run_options()), 0
+        looked = hypothesis.attention
         return Decoded(
             tokens=tuple(found[:limit]),
-            avg_logprob=total / (len(found) + ended),
+            logprobs=tuple(logprobs[:limit]),
+            avg_logprob=(sum(logprobs) + end_logprob) / (len(found) + ended),
             no_speech_prob=no_speech,
             ended=ended,
+            # The attention with which a token was chosen is that of the token before it.
+            attention=None if looked is None else np.stack(looked[len(start) - 1 :][: len(found[:limit])]),
         )
 
     def forced(self, cross: dict[str, Any], language: str, tokens: Sequence[int]) -> Float32Array:

@@ -28,10 +28,13 @@ class Hypothesis:
 
     Attributes:
         position: tokens already decoded, P.
+        attention: where the tokens looked, if that is kept: of each float32[heads, K] for the bundle's alignment
+            heads, over K audio positions, those of the tail last; the weights of a row sum to 1.
     """
 
     feeds: dict[str, Any]
     position: int = 0
+    attention: list[Float32Array] | None = None
 
 
 class WhisperModel:
@@ -57,6 +60,8 @@ class WhisperModel:
         self._cross_names = [output.name for output in self._encoder.get_outputs()]
         self._layers = range(d.n_text_layer)
         self._step_names = ["logits", *(f"n{kind}{i}" for i in self._layers for kind in "kv")]
+        self._aligned = sorted({layer for layer, _ in manifest.alignment_heads})
+        self._query_names = [f"cq{layer}" for layer in self._aligned]
         quantised = manifest.precision != "fp32"
         table = np.memmap(bundle / "embedding.data", np.int8 if quantised else "<f4", "r")
         self._embedding = table.reshape(d.n_vocab, d.n_state)
@@ -83,12 +88,27 @@ class WhisperModel:
         )
         return dict(zip(self._cross_names, values, strict=True))
 
-    def start(self, cross: dict[str, Any]) -> Hypothesis:
-        """Begin a decoding over what `encode` gave; any number may begin over the same."""
+    def start(self, cross: dict[str, Any], *, attend: bool = False) -> Hypothesis:
+        """Begin a decoding over what `encode` gave; any number may begin over the same.
+
+        `attend` keeps where its tokens look. That is computed here, and not in the graph, at no cost to others.
+        """
         feeds = dict(cross)
         for i in self._layers:
             feeds[f"pk{i}"] = feeds[f"pv{i}"] = self._no_past
-        return Hypothesis(feeds)
+        return Hypothesis(feeds, attention=[] if attend else None)
+
+    def rewind(self, hypothesis: Hypothesis, position: int) -> None:
+        """Take back all tokens of a decoding but the first `position`."""
+        if not 0 < position <= hypothesis.position:
+            raise ValueError(f"{position} of {hypothesis.position} tokens")
+        for i in self._layers:
+            for name in (f"pk{i}", f"pv{i}"):
+                kept = np.ascontiguousarray(hypothesis.feeds[name].numpy()[:, :, :position])
+                hypothesis.feeds[name] = ort.OrtValue.ortvalue_from_numpy(kept)
+        hypothesis.position = position
+        if hypothesis.attention is not None:
+            del hypothesis.attention[position:]
 
     def step(
         self,
@@ -116,11 +136,33 @@ class WhisperModel:
         feeds = hypothesis.feeds
         feeds["x"] = ort.OrtValue.ortvalue_from_numpy(embedded[None])
         feeds["rows"] = ort.OrtValue.ortvalue_from_numpy(np.asarray(rows, np.int64))
-        logits, *past = self._decoder.run_with_ort_values(self._step_names, feeds, run_options)
+        names = self._step_names if hypothesis.attention is None else self._step_names + self._query_names
+        logits, *values = self._decoder.run_with_ort_values(names, feeds, run_options)
         for i in self._layers:
-            feeds[f"pk{i}"], feeds[f"pv{i}"] = past[2 * i], past[2 * i + 1]
+            feeds[f"pk{i}"], feeds[f"pv{i}"] = values[2 * i], values[2 * i + 1]
         hypothesis.position = end
+        if hypothesis.attention is not None:
+            hypothesis.attention.extend(self._attention(feeds, values[2 * len(self._layers) :]))
         result: npt.NDArray[np.float32] = logits.numpy()[0]
+        return result
+
+    def _attention(self, feeds: dict[str, Any], queries: Sequence[Any]) -> Float32Array:
+        """What the decoder's attention has computed for its tokens, once more: float32[S, heads, K]."""
+        d = self.manifest.dimensions
+        by_layer = dict(
+            zip(
+                self._aligned,
+                (q.numpy()[0].reshape(-1, d.n_head, q.shape()[2] // d.n_head) for q in queries),
+                strict=True,
+            )
+        )
+        scale = np.float32((d.n_state // d.n_head) ** -0.5)
+        rows = []
+        for layer, head in self.manifest.alignment_heads:
+            logits = by_layer[layer][:, head] @ feeds[f"ck{layer}"].numpy()[0, head].T * scale
+            weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+            rows.append(weights / weights.sum(axis=-1, keepdims=True))
+        result: Float32Array = np.stack(rows, axis=1)
         return result
 
 

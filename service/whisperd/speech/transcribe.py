@@ -16,24 +16,28 @@ import numpy as np
 
 from ..errors import UnknownLanguage, UnknownTask
 from .bundle import Manifest, load_manifest
-from .decoding import Decoded, GreedyDecoder, max_tokens, without_loop
+from .decoding import NOTHING_KNOWN, Decoded, GreedyDecoder, max_tokens, without_loop
 from .features import SAMPLE_RATE, LogMel, normalise, silence_value
 from .model import WhisperModel
+from .streaming import DEFAULT_POLICY, POLICIES, Policy, settle
 from .tokenizer import Tokenizer
 from .types import (
     TASKS,
     Control,
     Float32Array,
     Int16Samples,
+    Known,
     ModelInfo,
     Options,
+    Partial,
+    Pass,
     Segment,
     Timings,
     Transcription,
     Unattended,
 )
 from .vad import VoiceDetector
-from .windows import split_at_pauses
+from .windows import WINDOW, split_at_pauses
 
 #: Silence kept real behind the last frame, in positions of 20 ms. 0.3 s; less lets the words' end blur into
 #: the tail, more costs time and gains nothing measurable (docs/models.md).
@@ -61,6 +65,10 @@ class _Stopwatch:
     encode: float = 0.0
     decode: float = 0.0
 
+    def timings(self) -> Timings:
+        """In milliseconds."""
+        return Timings(1e3 * self.features, 1e3 * self.encode, 1e3 * self.decode)
+
 
 @dataclass(frozen=True)
 class _Window:
@@ -81,6 +89,7 @@ class Transcriber:
         voice: asked first whether anybody speaks in a window; None where nothing is to be asked.
         after_long_window: called when a window of more than `LONG_WINDOW_S` is done, whose tensors took tens
             of megabytes: a place to give memory back.
+        policy: which part of an utterance's text stands while it lasts.
 
     Raises:
         UnknownLanguage: the configuration names a language that the model does not know.
@@ -93,7 +102,9 @@ class Transcriber:
         language: str,
         languages: tuple[str, ...] = (),
         voice: VoiceDetector | None = None,
+        *,
         after_long_window: Callable[[], object] = lambda: None,
+        policy: Policy = POLICIES[DEFAULT_POLICY],
     ) -> None:
         manifest = model.manifest
         known = tuple(manifest.tokens.languages)
@@ -102,6 +113,7 @@ class Transcriber:
                 raise UnknownLanguage(f"the model {manifest.name} does not know the language {code!r}")
         self._after_long_window = after_long_window
         self._voice = voice
+        self._policy = policy
         self._model = model
         self._tokenizer = tokenizer
         self._decoder = GreedyDecoder(model)
@@ -152,6 +164,8 @@ class Transcriber:
             Cancelled: control said so.
         """
         self.check(options)
+        if options.live is not None:
+            return self._follow(pcm, options, options.live, control)
         language = options.language or self._info.default_language
         watch, segments, fallbacks = _Stopwatch(), [], 0
         for start, end in split_at_pauses(pcm):
@@ -176,10 +190,45 @@ class Transcriber:
             if not _is_silence(decoded):
                 segments.append(self._segment(decoded, start, end))
         text = "".join(segment.text for segment in segments).strip()
-        timings = Timings(1e3 * watch.features, 1e3 * watch.encode, 1e3 * watch.decode)
         # A clip with nothing in it has no language to detect; the first allowed one stands in.
         language = self._info.allowed_languages[0] if language == AUTO else language
-        return Transcription(text, language, len(pcm) / SAMPLE_RATE, tuple(segments), timings, fallbacks)
+        return Transcription(text, language, len(pcm) / SAMPLE_RATE, tuple(segments), watch.timings(), fallbacks)
+
+    def _follow(self, pcm: Int16Samples, options: Options, live: Pass, control: Control) -> Transcription:
+        """One pass over an utterance, in which a voice has been heard already; see `Options.live`."""
+        if len(pcm) > WINDOW:
+            raise ValueError(f"{len(pcm)} samples are more than one window")
+        known, watch, fallbacks = live.known, _Stopwatch(), 0
+        seconds = len(pcm) / SAMPLE_RATE
+        language = options.language or self._info.default_language
+        with _timed(watch, "features", control):
+            log_mel = self._mel(pcm)
+        window = _Window(self._scaled(log_mel), max_tokens(seconds, self._context))
+        if language == AUTO:
+            language = self._detect(window, control, watch)
+        decoded = self._decode(
+            window, language, options.task, False, control, watch, known=known, attend=self._policy.attends
+        )
+        standing = 0
+        if decoded.ended:
+            standing = self._policy.standing(known, decoded, -(-log_mel.shape[1] // 2))
+        elif live.final:
+            fallbacks = 1
+            decoded = self._decode(window, language, options.task, True, control, watch, known=known)
+        tokens = decoded.tokens if decoded.ended else without_loop(decoded.tokens)
+        tokens = max(tokens, known.stable, key=len)  # a loop that is cut must not cut what stands
+        count = settle(tokens, standing, known, self._tokenizer.decode_bytes)
+        partial = Partial(
+            stable=self._tokenizer.decode(tokens[:count]).lstrip(),
+            unstable=self._tokenizer.decode(tokens[count:]),
+            known=Known(tokens[:count], (*known.logprobs, *decoded.logprobs)[:count], tokens[count:]),
+        )
+        decoded = replace(decoded, tokens=tokens)
+        segments = () if _is_silence(decoded) and not count else (self._segment(decoded, 0, len(pcm)),)
+        if seconds > LONG_WINDOW_S:
+            self._after_long_window()
+        text = "".join(segment.text for segment in segments).strip()
+        return Transcription(text, language, seconds, segments, watch.timings(), fallbacks, partial)
 
     def token_logprobs(
         self, pcm: Int16Samples, tokens: Sequence[int], *, full_context: bool = False
@@ -222,7 +271,16 @@ class Transcriber:
             return self._decoder.detect_language(cross, allowed, control)
 
     def _decode(
-        self, window: _Window, language: str, task: str, full: bool, control: Control, watch: _Stopwatch
+        self,
+        window: _Window,
+        language: str,
+        task: str,
+        full: bool,
+        control: Control,
+        watch: _Stopwatch,
+        *,
+        known: Known = NOTHING_KNOWN,
+        attend: bool = False,
     ) -> Decoded:
         """Encode and decode one window. The encoder's output, 1.3 MB a second in base, ends with the call."""
         control.step()
@@ -230,7 +288,16 @@ class Transcriber:
             cross = self._model.encode(self._pad(window.mel, full=full), control.run_options())
         with _timed(watch, "decode", control):
             # Somebody may really say a thing three times: over the full context a loop is one only at the cap.
-            return self._decoder.decode(cross, language, task, window.limit, control, leave_loops=not full)
+            return self._decoder.decode(
+                cross,
+                language,
+                task,
+                window.limit,
+                control,
+                leave_loops=not full,
+                known=known,
+                attend=attend,
+            )
 
     def _segment(self, decoded: Decoded, start: int, end: int) -> Segment:
         return Segment(
@@ -251,6 +318,7 @@ def load(
     languages: tuple[str, ...] = (),
     vad: Path | None = None,
     after_long_window: Callable[[], object] = lambda: None,
+    policy: Policy = POLICIES[DEFAULT_POLICY],
 ) -> Transcriber:
     """Load a bundle, whose files have been verified, and the voice activity detector, and make the engine.
 
@@ -262,7 +330,9 @@ def load(
     model = WhisperModel(bundle, manifest, threads)
     tokenizer = Tokenizer(bundle, manifest.tokens.eot)
     voice = VoiceDetector(vad) if vad else None
-    return Transcriber(model, tokenizer, language, languages, voice, after_long_window)
+    return Transcriber(
+        model, tokenizer, language, languages, voice, after_long_window=after_long_window, policy=policy
+    )
 
 
 @contextmanager

@@ -15,6 +15,34 @@ Float32Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
+class Known:
+    """What earlier passes over the beginning of an utterance have found: the next one decodes only what is new.
+
+    Attributes:
+        stable: tokens that have been promised to the user: the text begins with them, whatever comes.
+        logprobs: natural log-probability of each of them.
+        draft: the tokens that followed in the last pass. Checked in one step, and not believed.
+    """
+
+    stable: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    draft: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over an utterance, while it lasts or when it is over.
+
+    Attributes:
+        known: from the pass before.
+        final: whether this may be the utterance's text, and is worth a second try where the first one fails.
+    """
+
+    known: Known = Known()
+    final: bool = False
+
+
+@dataclass(frozen=True)
 class Options:
     """What a client may choose for one clip.
 
@@ -22,10 +50,12 @@ class Options:
         language: ISO 639-1 code as Whisper spells it, "auto" to detect among the allowed languages, or None
             for the configured default.
         task: "transcribe", or "translate" (into English).
+        live: the clip is an utterance, of at most 30 s, that is followed while it is spoken; None: it is whole.
     """
 
     language: str | None = None
     task: str = "transcribe"
+    live: Pass | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +80,20 @@ class Timings:
 
 
 @dataclass(frozen=True)
+class Partial:
+    """The text of an utterance so far, and what the next pass is to know.
+
+    Attributes:
+        stable: text that will not change again; it ends with a whole character.
+        unstable: the rest, which may.
+    """
+
+    stable: str
+    unstable: str
+    known: Known
+
+
+@dataclass(frozen=True)
 class Transcription:
     """The answer for one clip.
 
@@ -58,6 +102,7 @@ class Transcription:
         language: the language that was decoded in.
         audio_s: length of the clip in seconds.
         fallbacks: how many windows were decoded a second time with the full 30 s context.
+        partial: of a pass over an utterance, how much of the text stands.
     """
 
     text: str
@@ -66,6 +111,7 @@ class Transcription:
     segments: tuple[Segment, ...]
     timings: Timings
     fallbacks: int = 0
+    partial: Partial | None = None
 
 
 @dataclass(frozen=True)
