@@ -26,6 +26,8 @@ MARGIN_DB, _SPREADS = 4.0, 4.0
 _FEWEST = 16
 #: Frames over whose median the floor follows noise that falls: a quarter of a second.
 _RECENT = 16
+#: Frames between two looks at what has been learnt, which cost as much as the network's answer.
+_EVERY = 4
 
 #: A voice begins with so much probability, and goes on with so much.
 ENTER, LEAVE = 0.5, 0.35
@@ -82,28 +84,31 @@ class NoiseFloor:
         # A sine of full scale has about 0 dB, in whatever band it is: its power is spread over 1.5 bins.
         self._window = (window / (32768 * window.sum() / 2 * np.sqrt(1.5))).astype(np.float32)
         self._quantile = quantile
-        self._known: deque[Float32Array] = deque(maxlen=frames)
+        self._known = np.zeros((frames, len(self._starts)), np.float32)  # a ring
+        self._learnt = 0
         self._threshold = np.zeros(len(self._starts), np.float32)
 
     def levels(self, frame: Int16Samples) -> Float32Array:
         """float32[bands] of int16[512]: dB to a sine of full scale, at least `QUIETEST_DB`."""
         spectrum = np.fft.rfft(frame * self._window)[self._bins]
-        power = np.add.reduceat(spectrum.real**2 + spectrum.imag**2, self._starts)
+        power = np.add.reduceat(np.square(spectrum.real) + np.square(spectrum.imag), self._starts)
         levels: Float32Array = np.maximum(10 * np.log10(power + 1e-12), QUIETEST_DB).astype(np.float32)
         return levels
 
     def above(self, levels: Float32Array) -> float:
         """dB by which a frame exceeds what noise reaches, in the band where that is most."""
-        return float((levels - self._threshold).max()) if len(self._known) >= _FEWEST else np.inf
+        return float((levels - self._threshold).max()) if self._learnt >= _FEWEST else np.inf
 
     def learn(self, levels: Float32Array) -> None:
         """Take a frame for noise."""
-        self._known.append(levels)
-        if len(self._known) < _FEWEST:
+        size = len(self._known)
+        self._known[self._learnt % size] = levels
+        self._learnt += 1
+        if self._learnt < _FEWEST or self._learnt % _EVERY:
             return
-        known = np.array(self._known)
-        recent = np.median(known[-_RECENT:], axis=0)
-        known.sort(axis=0)
+        newest = np.arange(self._learnt - _RECENT, self._learnt) % size
+        recent = np.sort(self._known[newest], axis=0)[_RECENT // 2]
+        known = np.sort(self._known[: self._learnt], axis=0)
         typical = known[int(self._quantile * len(known))]
         spread = typical - known[int(self._quantile / 4 * len(known))]
         self._threshold = np.minimum(typical, recent) + np.maximum(MARGIN_DB, _SPREADS * spread)
