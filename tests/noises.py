@@ -11,7 +11,7 @@ RATE = 16_000
 Samples = npt.NDArray[np.float64]
 
 
-def _coloured(seconds: float, slope: float, seed: int) -> Samples:
+def coloured(seconds: float, slope: float, seed: int) -> Samples:
     """Noise whose power falls with frequency ** -2 slope."""
     count = round(seconds * RATE)
     spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(count))
@@ -19,7 +19,8 @@ def _coloured(seconds: float, slope: float, seed: int) -> Samples:
     return noise / np.abs(noise).max()
 
 
-def _sine(seconds: float, hertz: float) -> Samples:
+def sine(seconds: float, hertz: float) -> Samples:
+    """A sine of full scale."""
     return np.asarray(np.sin(2 * np.pi * hertz * np.arange(round(seconds * RATE)) / RATE))
 
 
@@ -28,7 +29,7 @@ def _music(seconds: float) -> Samples:
     random, out = np.random.default_rng(3), np.zeros(round(seconds * RATE) + RATE)
     for start in range(0, round(seconds * RATE), RATE // 4):
         pitch = 220 * 2 ** (random.integers(0, 24) / 12)
-        note = sum((_sine(0.4, pitch * h) / h for h in range(1, 6)), np.zeros(round(0.4 * RATE)))
+        note = sum((sine(0.4, pitch * h) / h for h in range(1, 6)), np.zeros(round(0.4 * RATE)))
         out[start : start + len(note)] += note * np.exp(-10 * np.arange(len(note)) / RATE)
     return out[:-RATE] / np.abs(out).max()
 
@@ -44,12 +45,12 @@ def _slam(seconds: float) -> Samples:
 
 NOISES: dict[str, Callable[[float], Samples]] = {
     "silence": lambda seconds: np.zeros(round(seconds * RATE)),
-    "hiss": lambda seconds: 0.1 * _coloured(seconds, 0.0, 1),
-    "faint hiss": lambda seconds: 0.0002 * _coloured(seconds, 0.0, 1),
-    "fan": lambda seconds: 0.3 * _coloured(seconds, 0.5, 2),
-    "road": lambda seconds: 0.5 * _coloured(seconds, 1.0, 3),
-    "tone": lambda seconds: 0.3 * _sine(seconds, 440.0),
-    "hum": lambda seconds: 0.1 * _sine(seconds, 50.0),
+    "hiss": lambda seconds: 0.1 * coloured(seconds, 0.0, 1),
+    "faint hiss": lambda seconds: 0.0002 * coloured(seconds, 0.0, 1),
+    "fan": lambda seconds: 0.3 * coloured(seconds, 0.5, 2),
+    "road": lambda seconds: 0.5 * coloured(seconds, 1.0, 3),
+    "tone": lambda seconds: 0.3 * sine(seconds, 440.0),
+    "hum": lambda seconds: 0.1 * sine(seconds, 50.0),
     "music": lambda seconds: 0.3 * _music(seconds),
     "door": lambda seconds: 0.8 * _slam(seconds),
 }
@@ -57,4 +58,9 @@ NOISES: dict[str, Callable[[float], Samples]] = {
 
 def noise(name: str, seconds: float) -> npt.NDArray[np.int16]:
     """One of `NOISES`."""
-    return np.clip(32767 * NOISES[name](seconds), -32768, 32767).astype(np.int16)
+    return noise_of(NOISES[name](seconds))
+
+
+def noise_of(samples: Samples) -> npt.NDArray[np.int16]:
+    """float64[n] in [-1, 1] as int16[n]."""
+    return np.clip(32767 * samples, -32768, 32767).astype(np.int16)
