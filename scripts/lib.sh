@@ -32,6 +32,7 @@ ensure_venv() {
     stamp="$VENV/.meta-whisper-$1"
     wanted=$(cat "$ROOT/service/pyproject.toml" "$ROOT"/scripts/requirements-*.txt | cksum)
     if [ -x "$VENV/bin/whisperctl" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+        ensure_alsa "$1"
         return
     fi
     if [ ! -x "$VENV/bin/python" ]; then
@@ -45,7 +46,24 @@ ensure_venv() {
     for file in "${requirements[@]}"; do arguments+=(-r "$file"); done
     "$VENV/bin/python" -m pip install -qq --disable-pip-version-check "${arguments[@]}" -e "$ROOT/service" \
         || die "the packages could not be installed; is the package registry reachable? Run it again: it goes on where it was"
+    ensure_alsa "$1" first
     printf '%s\n' "$wanted" >"$stamp"
+}
+
+# The microphone's package, of which there are only sources: without a compiler and headers there is no microphone, and
+# all else works. $1: as of ensure_venv; $2: "first" for saying so.
+ensure_alsa() {
+    local include log="$VENV/pyalsaaudio.log"
+    [ ! -e "$VENV/.meta-whisper-alsa" ] || return 0
+    include=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')
+    if [ ! -e "$include/Python.h" ] || [ ! -e /usr/include/alsa/asoundlib.h ] || ! command -v gcc >/dev/null; then
+        [ -z "${2:-}" ] || say "without a microphone; for one: apt install gcc libasound2-dev python3-dev, and run this again"
+    elif "$VENV/bin/python" -m pip install -qq --disable-pip-version-check -e "$ROOT/service[alsa]" >"$log" 2>&1; then
+        touch "$VENV/.meta-whisper-alsa"
+    else
+        [ "$1" != dev ] || die "pyalsaaudio could not be built: $log"
+        say "without a microphone, since pyalsaaudio could not be built: $log"
+    fi
 }
 
 # Fetch and convert a model of the catalogue, unless its bundle is there already. $1: model, $2: precision.

@@ -104,6 +104,18 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class MicrophoneConfig:
+    """What the daemon listens to when a client asks it to. It is only open while one does."""
+
+    device: str = option(
+        "default",
+        'ALSA\'s name of the capture device; `arecord -L` lists them. "plughw:..." names are converted by ALSA.',
+        pattern=r"[ -~]{1,255}",
+        form="the name of an ALSA device",
+    )
+
+
+@dataclass(frozen=True)
 class Limits:
     """Bounds on what clients can make the daemon hold, and for how long."""
 
@@ -173,6 +185,7 @@ class Config:
 
     socket: SocketConfig = field(default_factory=SocketConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    microphone: MicrophoneConfig = field(default_factory=MicrophoneConfig)
     limits: Limits = field(default_factory=Limits)
     log: LogConfig = field(default_factory=LogConfig)
 

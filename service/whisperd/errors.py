@@ -138,6 +138,13 @@ class ShuttingDown(WhisperdError):
     retry = True
 
 
+class NoMicrophone(WhisperdError):
+    """The microphone cannot be opened, or gives no samples."""
+
+    code = "no-microphone"
+    retry = True
+
+
 class Cancelled(WhisperdError):
     """The request was cancelled by its client."""
 
