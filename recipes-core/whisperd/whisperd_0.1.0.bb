@@ -84,6 +84,7 @@ RDEPENDS:${PN} = "\
     python3-numpy \
     python3-onnxruntime \
     python3-profile \
+    python3-pyalsaaudio \
     python3-sdnotify \
     python3-soundfile \
     python3-tokenizers \

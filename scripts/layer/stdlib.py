@@ -33,6 +33,7 @@ STDLIB = {
 }
 #: Recipes of the other projects' modules. tomli stands in for tomllib, which Python has from 3.11.
 OTHERS = {
+    "alsaaudio": "python3-pyalsaaudio",
     "numpy": "python3-numpy",
     "onnxruntime": "python3-onnxruntime",
     "sdnotify": "python3-sdnotify",

@@ -58,7 +58,7 @@ HASTE_SECONDS: Final = 0.5
 HASTE: Final = 1.1
 """Clocks of sound cards are exact to a thousandth. This only has to be above all of them."""
 
-PACKAGE: Final = "pyalsaaudio (python3-pyalsaaudio in Yocto, python3-alsaaudio in Debian)"
+PACKAGE: Final = "pyalsaaudio, 0.9 or newer (pip: pyalsaaudio, Yocto: python3-pyalsaaudio)"
 
 
 class DeviceLost(Exception):
@@ -111,6 +111,14 @@ class Capture:
         width = FORMATS[self.obtained.form]
         self._frame_bytes = width * self.obtained.channels
         self._converter = PcmConverter(PcmFormat(self.obtained.rate, width, self.obtained.channels))
+        self._ours = (self.obtained.rate, self.obtained.form, self.obtained.channels) == (SAMPLE_RATE, "S16_LE", 1)
+        self._poll = select.poll()
+        for descriptor, events in self._pcm.polldescriptors():
+            self._poll.register(descriptor, events)
+        # A long period is not waited for: most devices count finer than they interrupt.
+        long = self.obtained.period > 1.5 * BLOCK_SECONDS * self.obtained.rate
+        self._patience = BLOCK_SECONDS if long else WAIT_SECONDS
+        self._running = False
         self.overruns = 0
         self._lost = 0  # frames, not reported yet
         self._heard_at = self._counted_to = clock()
@@ -128,13 +136,15 @@ class Capture:
             DeviceLost: unplugged, broken, without samples for `SILENT_SECONDS`, or at the end of its data.
         """
         until = self._clock() + WAIT_SECONDS
-        ready = False
         while True:
-            # Before any wait: it is the first read that starts the device.
+            # It is the first read that starts the device: before it, no wait would end.
+            ready = self._running and self._wait()
             frames, data = self._read()
             now = self._clock()
             if frames > 0:
+                self._running = True
                 return self._take(frames, data, now)
+            self._running = frames == 0
             if frames == -errno.EPIPE:
                 self._overrun(now)
             if now - self._heard_at > SILENT_SECONDS:
@@ -144,7 +154,6 @@ class Capture:
             if ready:
                 # Ready, and yet nothing to read: the timer of a plugin, which must not be asked without a pause.
                 time.sleep(BLOCK_SECONDS / 2)
-            ready = frames == 0 and self._wait()
 
     def close(self) -> None:
         """Give the device back. Harmless when it is gone already."""
@@ -169,7 +178,9 @@ class Capture:
         if self.obtained.form == "S24_LE":  # the upper byte of four means nothing
             data = (np.frombuffer(data, "<i4") << 8).tobytes()
         lost, self._lost = self._lost, 0
-        return self._converter.push(data), round(lost * SAMPLE_RATE / rate)
+        # What needs no conversion is spared the way through float32: this happens all day long.
+        pcm = np.frombuffer(data, "<i2") if self._ours else self._converter.push(data)
+        return pcm, round(lost * SAMPLE_RATE / rate)
 
     def _overrun(self, now: float) -> None:
         # The buffer was full, and the recovery has emptied it: everything since the last samples is gone.
@@ -178,12 +189,7 @@ class Capture:
         self._counted_to = now
 
     def _wait(self) -> bool:
-        poll = select.poll()
-        for descriptor, events in self._pcm.polldescriptors():
-            poll.register(descriptor, events)
-        # A long period is not waited for: most devices count finer than they interrupt.
-        long = self.obtained.period > 1.5 * BLOCK_SECONDS * self.obtained.rate
-        return bool(poll.poll(1000 * (BLOCK_SECONDS if long else WAIT_SECONDS)))
+        return bool(self._poll.poll(1000 * self._patience))
 
 
 def negotiate(alsa: Any, device: str) -> tuple[Any, Obtained]:
@@ -210,9 +216,7 @@ def negotiate(alsa: Any, device: str) -> tuple[Any, Obtained]:
                     return pcm, obtained
                 problem = problem or f"it gives {obtained.rate} Hz"
             pcm.close()
-    raise NoMicrophone(
-        f"cannot use the microphone {device!r}: {problem}; under its plughw: name ALSA converts ([microphone] device)"
-    )
+    raise NoMicrophone(f"cannot use the microphone {device!r}: {problem}; under its plughw: name ALSA converts")
 
 
 class _NotThis(Exception):
@@ -233,13 +237,15 @@ def _ask(alsa: Any, device: str, form: str, rate: int) -> tuple[Any, Obtained]:
             pcm = alsa.PCM(**wanted, periodsize=round(rate * BLOCK_SECONDS), periods=BUFFER_PERIODS)
         except TypeError:  # before 0.10
             pcm = alsa.PCM(**wanted, periodsize=round(rate * LONG_PERIOD_SECONDS))
+    except TypeError as error:
+        raise NoMicrophone(f"no microphone with this old pyalsaaudio: there must be {PACKAGE}") from error
     except alsa.ALSAAudioError as error:
         reason = _reason(error)
         if reason == os.strerror(errno.EINVAL):
             raise _NotThis(f"it takes none of the settings of {form} at {rate} Hz") from error
         raise NoMicrophone(
-            f"cannot open the microphone {device!r}: {reason}. `arecord -L` lists what [microphone] device may name;"
-            " the user of whisperd must be in the group audio"
+            f"cannot open the microphone {device!r}: {reason}. `arecord -L` lists what"
+            " [microphone] device may name; the user of whisperd must be in the group audio"
         ) from error
     try:
         obtained, safe = _obtained(alsa, pcm, wanted)
@@ -283,7 +289,7 @@ def alsaaudio() -> Any:
     try:
         import alsaaudio as module
     except ImportError as error:
-        raise NoMicrophone(f"no microphone without the package {PACKAGE}: {error}") from error
+        raise NoMicrophone(f"no microphone without {PACKAGE}: {error}") from error
     # A function of C that does nothing with any arguments; one of Python's would need memory that is writable and
     # executable, which the service is denied.
     with suppress(OSError, AttributeError):

@@ -1,4 +1,4 @@
-"""The one microphone for all who listen: opened with the first, closed after the last, looked for when it vanishes."""
+"""The one microphone for all: opened with the first listener, closed after the last, looked for if it vanishes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BACK_OFF: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 5.0)
 """Seconds before each try to open a device that has vanished; the last is repeated."""
 
 STEADY_SECONDS: Final = 10.0
-"""A device that was there for so long begins again with the first of BACK_OFF; one that comes and goes does not."""
+"""A device that was there for so long begins again with the first of BACK_OFF; a flickering one does not."""
 
 CLOSE_SECONDS: Final = 2.0
 """Wait for a thread to give the device back, before it is opened again."""
@@ -144,11 +144,10 @@ class Microphone:
             if time.monotonic() - since > STEADY_SECONDS:
                 delays = back_off()
             delay = next(delays)
-            logger.warning("microphone %s is lost: %s; trying until it is back", self.device, self._missing)
+            logger.warning("microphone %s is lost: %s; trying until it opens", self.device, self._missing)
             self._tell_lost(f"the microphone {self.device!r} is lost: {self._missing}", delay)
             reader = await self._find(delay, delays)
             self._missing = ""
-            logger.info("microphone %s is back", self.device)
             self._tell(lambda one: one.microphone_restored())
             reader.deliver()
 

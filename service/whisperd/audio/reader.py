@@ -43,7 +43,7 @@ class Reader:
 
     Args:
         open_source: opens the device, or raises NoMicrophone; called on the thread.
-        heard: gets (int16[n] at 16 kHz mono, samples lost before them) on the event loop's thread, from `deliver` on.
+        heard: gets (int16[n] at 16 kHz mono, samples lost before) on the event loop's thread, from `deliver` on.
     """
 
     def __init__(self, open_source: Callable[[], Source], heard: Callable[[Int16Samples, int], None]) -> None:
