@@ -4,7 +4,8 @@ Everything that wants a clip transcribed hands a job to `Scheduler.submit` and h
 job's `deliver` callback. The scheduler knows nothing of sockets or of asyncio, and does not import the model's
 run-time: what it runs is an `Engine`, and what aborts a run in the middle is whatever `run_options` makes.
 
-Order of service: `Priority` first, then first come, first served. A running job is never preempted.
+Order of service: `Priority` first, then first come, first served. A partial text is never waited for, neither by
+whom it is for nor by anybody else: it is taken only by an idle worker, and a running one makes way for any other job.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from .protocol import Outcome, Priority
 from .speech.types import Engine, Int16Samples, ModelInfo, Options, Transcription
 
 log = logging.getLogger(__name__)
+
+_OVERTAKEN = "another request came"
 
 
 class Terminable(Protocol):
@@ -166,12 +169,14 @@ class Scheduler:
         than `loop.call_soon_threadsafe`.
 
         Raises:
-            QueueFull: `max_queue` jobs are waiting.
+            QueueFull: `max_queue` jobs are waiting; or this is for a partial text, and the worker is not idle.
             ShuttingDown: `stop` has been called.
         """
         with self._wake:
             if self._stopping:
                 raise ShuttingDown("the daemon is stopping")
+            if priority is Priority.PARTIAL and self._pending():
+                raise QueueFull("the worker is busy")
             # Waiting and running are counted together: whether the worker has picked up the job before this
             # one already must not decide if this one fits.
             if self._pending() > self._max_queue:
@@ -182,9 +187,18 @@ class Scheduler:
             self._sequence += 1
             job = Job(pcm, options, priority, deliver, sequence=self._sequence, submitted=now)
             job.ahead = sum(other < job for other in self._queue) + (self._running is not None)
+            overtaken = [other for other in self._queue if other.priority is Priority.PARTIAL]
+            for other in overtaken:  # taken, and not begun yet
+                self._queue.remove(other)
+            job.ahead -= sum(other < job for other in overtaken)
+            heapq.heapify(self._queue)
             heapq.heappush(self._queue, job)
+            if self._running is not None and self._running.priority is Priority.PARTIAL:
+                self._abort(self._running, Cancelled(_OVERTAKEN))
             self._wake.notify()
-            return job
+        for other in overtaken:
+            self._settle(other, Cancelled(_OVERTAKEN))
+        return job
 
     def cancel(self, job: Job) -> None:
         """Take a waiting job out of the queue; make the worker leave a running one soon; or do nothing."""

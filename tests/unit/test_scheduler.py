@@ -242,3 +242,41 @@ def test_a_delivery_that_raises_does_not_end_the_worker(scheduler: Scheduler, en
     engine.go.release()
     engine.go.release()
     assert isinstance(results["b"], Transcription)
+
+
+def test_a_partial_text_is_taken_by_an_idle_worker_only(scheduler: Scheduler, engine: Engine) -> None:
+    results = Results()
+    submit(scheduler, results, "final")
+    with pytest.raises(QueueFull, match="the worker is busy"):
+        submit(scheduler, results, "partial", Priority.PARTIAL)
+    engine.go.release()
+    assert isinstance(results["final"], Transcription)
+    for _ in range(200):  # the outcome is told before the worker is idle
+        try:
+            submit(scheduler, results, "partial", Priority.PARTIAL)
+            break
+        except QueueFull:
+            threading.Event().wait(0.01)
+    engine.go.release()
+    assert isinstance(results["partial"], Transcription)
+
+
+@pytest.mark.parametrize("other", [Priority.FINAL, Priority.FILE])
+def test_a_running_partial_makes_way(scheduler: Scheduler, engine: Engine, other: Priority) -> None:
+    results = Results()
+    submit(scheduler, results, "partial", Priority.PARTIAL)
+    assert engine.begun.acquire(timeout=WAIT)
+    submit(scheduler, results, "other", other)
+    assert isinstance(results["partial"], Cancelled)
+    engine.go.release()
+    assert isinstance(results["other"], Transcription)
+
+
+def test_a_partial_that_has_not_begun_is_overtaken() -> None:
+    engine, results = Engine(), Results()
+    scheduler = Scheduler(engine)  # not started: nothing begins
+    submit(scheduler, results, "partial", Priority.PARTIAL)
+    job = submit(scheduler, results, "final")
+    assert job.ahead == 0
+    assert isinstance(results["partial"], Cancelled)
+    assert scheduler.progress().waiting == 1

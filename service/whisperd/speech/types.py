@@ -36,10 +36,12 @@ class Pass:
     Attributes:
         known: from the pass before.
         final: whether this may be the utterance's text, and is worth a second try where the first one fails.
+        voiced_s: seconds of voice in it; None if that is not known.
     """
 
     known: Known = Known()
     final: bool = False
+    voiced_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ class Transcription:
         audio_s: length of the clip in seconds.
         fallbacks: how many windows were decoded a second time with the full 30 s context.
         partial: of a pass over an utterance, how much of the text stands.
+        no_speech: why there is no text: "no-voice", "silence" or "doubtful"; "" if there is some.
     """
 
     text: str
@@ -112,6 +115,7 @@ class Transcription:
     timings: Timings
     fallbacks: int = 0
     partial: Partial | None = None
+    no_speech: str = ""
 
 
 @dataclass(frozen=True)

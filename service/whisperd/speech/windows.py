@@ -29,7 +29,7 @@ def split_at_pauses(pcm: Int16Samples) -> list[tuple[int, int]]:
     """
     windows, start = [], 0
     while len(pcm) - start > WINDOW:
-        end = start + _quietest(pcm[start + EARLIEST_S * SAMPLE_RATE : start + LATEST_S * SAMPLE_RATE])
+        end = start + quietest(pcm[start + EARLIEST_S * SAMPLE_RATE : start + LATEST_S * SAMPLE_RATE])
         end += EARLIEST_S * SAMPLE_RATE
         windows.append((start, end))
         start = end
@@ -38,8 +38,13 @@ def split_at_pauses(pcm: Int16Samples) -> list[tuple[int, int]]:
     return windows
 
 
-def _quietest(pcm: Int16Samples) -> int:
-    """Middle of the quietest 0.3 s, in samples; the last one where several are equally quiet."""
+def quietest(pcm: Int16Samples) -> int:
+    """Middle of the quietest 0.3 s, in samples; the last one where several are equally quiet.
+
+    Of less than 0.3 s, the middle of all.
+    """
+    if len(pcm) < HOP * PAUSE_HOPS:
+        return len(pcm) // 2
     hops = pcm[: len(pcm) // HOP * HOP].reshape(-1, HOP).astype(np.float32)
     total = np.concatenate([[0.0], np.cumsum((hops**2).sum(axis=1, dtype=np.float64))])
     energy = total[PAUSE_HOPS:] - total[:-PAUSE_HOPS]
