@@ -44,6 +44,15 @@ def test_noises_are_not(detector: VoiceDetector, name: str, seconds: float) -> N
     assert not detector.heard(noise(name, seconds), ATTENDED)
 
 
+def test_seconds_of_voice(detector: VoiceDetector) -> None:
+    pcm = read_audio(COMMITTED[0].path, 60.0)
+    alone = detector.voiced(pcm, ATTENDED)
+    assert 2.0 < alone < len(pcm) / RATE
+    within = detector.voiced(np.concatenate([noise("silence", 5.0), pcm, noise("silence", 5.0)]), ATTENDED)
+    assert abs(within - alone) < 0.2
+    assert detector.voiced(noise("music", 10.0), ATTENDED) == 0.0
+
+
 def test_a_voice_after_a_long_silence_is_heard(detector: VoiceDetector) -> None:
     pcm = read_audio(COMMITTED[0].path, 60.0)
     assert detector.heard(np.concatenate([np.zeros(20 * RATE, np.int16), pcm]), ATTENDED)

@@ -6,6 +6,7 @@ network is a hundred times smaller, was trained on nothing but this question, an
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,27 @@ class VoiceDetector:
         """Whether somebody speaks in a clip, int16[n]: answered as soon as it is certain, with speech most often
         within its first words. A second without takes 6 ms of a PC.
         """
+        row = 0
+        for probability in self._probabilities(pcm, control):
+            row = row + 1 if probability >= VOICE_PROBABILITY else 0
+            if row == VOICE_FRAMES:
+                return True
+        return False
+
+    def voiced(self, pcm: Int16Samples, control: Control) -> float:
+        """Seconds of a clip, int16[n], in which somebody speaks: 0 where that is nowhere certain (see `heard`)."""
+        row = longest = count = 0
+        for probability in self._probabilities(pcm, control):
+            row = row + 1 if probability >= VOICE_PROBABILITY else 0
+            count += row > 0
+            longest = max(longest, row)
+        return count * FRAME / SAMPLE_RATE if longest >= VOICE_FRAMES else 0.0
+
+    def _probabilities(self, pcm: Int16Samples, control: Control) -> Iterator[float]:
+        """Frame by frame, at the loudness of the whole clip."""
         peak = max(int(pcm.max(initial=0)), -int(pcm.min(initial=0)), 1) / 32768
         gain = np.float32(min(_PEAK / peak, _MAX_GAIN) / 32768)
-        state, row = self.silence(), 0
+        state = self.silence()
         window = np.zeros(CONTEXT + FRAME, np.float32)
         for start in range(0, len(pcm), FRAME):
             if start % (FRAME * 32) == 0:  # each second
@@ -89,7 +108,4 @@ class VoiceDetector:
             window[CONTEXT : CONTEXT + len(samples)] = samples * gain
             window[CONTEXT + len(samples) :] = 0
             probability, state = self.probability(window, state)
-            row = row + 1 if probability >= VOICE_PROBABILITY else 0
-            if row == VOICE_FRAMES:
-                return True
-        return False
+            yield probability
