@@ -193,6 +193,15 @@ def test_what_is_being_said_ends_with_the_stream() -> None:
     assert rule(quiet(0)) == [] and rule(quiet(1)[:1]) == []
 
 
+@pytest.mark.parametrize("more", [1, 100, 511, 512, 513, 700])
+def test_the_stream_ends_where_the_utterance_is_at_its_longest(more: int) -> None:
+    wanted = EndpointSettings(max_utterance_s=5.0, pre_roll_s=0.0)
+    longest = 5 * RATE // FRAME  # whole frames
+    found = utterances(rule(quiet(50), sound(longest + 2)[: longest * FRAME - FRAME + more], wanted=wanted))
+    assert all(start < ended.at <= ended.until <= ended.heard for start, ended in found)
+    assert found[0][0] == 50 * FRAME and found[-1][1].until == (50 + longest - 1) * FRAME + more
+
+
 def test_after_the_end_nothing_is_taken() -> None:
     endpointer = Endpointer(EndpointSettings(), LoudIsVoice())
     endpointer.finish()

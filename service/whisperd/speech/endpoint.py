@@ -241,7 +241,7 @@ class Endpointer:
             self._scores.pop()
         self._scores.extend(scores)
         self._loud.append(self._scorer.loud)
-        self._row = self._row + 1 if scores[-1] >= ENTER else 0
+        self._row = _leading([score >= ENTER for score in reversed(self._scores)])
         utterance = self._utterance
         paused = utterance is not None and utterance.until is not None
         voiced = self._row > 0 if paused else scores[-1] >= LEAVE
@@ -275,7 +275,9 @@ class Endpointer:
         if utterance.until is None and silence >= self._pause:
             utterance.until = self._position
             changes.append(Paused(utterance.voice_end, self._position, utterance.voiced))
-        too_long = self._position - utterance.start + FRAME > self._longest
+        # The stream's last frame, where it is not full, still has room.
+        full = self._position % FRAME == 0
+        too_long = full and self._position - utterance.start + FRAME > self._longest
         if silence >= self._end_silence or (too_long and utterance.until is not None):
             self._end(utterance, changes)
         elif too_long:
