@@ -52,7 +52,7 @@ FULL_S: Final = 25.0
 
 CUT_BACK_S: Final = 1.0
 """How far back from its end the quietest place to cut a full window is looked for. No pass for a partial text looks
-into that: a text that stands must not end behind the cut. Few windows come so far; most end in a pause."""
+into that: what stands must not end behind the cut. Most windows end in a pause before."""
 
 LEVEL: Final = SAMPLE_RATE // 20
 """Samples to one level: 20 a second."""

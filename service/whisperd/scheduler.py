@@ -4,8 +4,8 @@ Everything that wants a clip transcribed hands a job to `Scheduler.submit` and h
 job's `deliver` callback. The scheduler knows nothing of sockets or of asyncio, and does not import the model's
 run-time: what it runs is an `Engine`, and what aborts a run in the middle is whatever `run_options` makes.
 
-Order of service: `Priority` first, then first come, first served. A partial text is never waited for, neither by
-whom it is for nor by anybody else: it is taken only by an idle worker, and a running one makes way for any other job.
+Order of service: `Priority` first, then first come, first served. A partial text is never waited for: it is taken
+only by an idle worker, and makes way for any other job, running or not.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def test_mel_is_the_reference_s() -> None:
 
 def test_float32_logits_over_30_seconds_are_the_reference_s(engine: Transcriber) -> None:
     cross = engine._model.encode(reference_mel())
-    assert distance(engine._decoder.forced(cross, "en", REFERENCE["tokens"].tolist())) < 1e-3
+    assert distance(engine._attempts.decoder.forced(cross, "en", REFERENCE["tokens"].tolist())) < 1e-3
 
 
 def test_the_fixed_level_costs_little(engine: Transcriber) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from tiny_bundle import tiny_bundle
 from whisperd.errors import BundleError, Cancelled, UnknownLanguage, UnknownTask
-from whisperd.speech.transcribe import MARGIN_POSITIONS, NOTHING, Transcriber, load
+from whisperd.speech import guards
+from whisperd.speech.attempts import MARGIN_POSITIONS
+from whisperd.speech.transcribe import NOTHING, Transcriber, load
 from whisperd.speech.types import Options, Unattended
 from whisperd.speech.windows import SAMPLE_RATE
 
@@ -22,6 +24,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def engine(folder: Path) -> Transcriber:
     return load(folder, threads=1, language="en")
+
+
+@pytest.fixture(autouse=True)
+def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a random model says is all refused by the guards, which have tests of their own."""
+    monkeypatch.setattr(guards, "verdict", lambda *_: None)
+    monkeypatch.setattr(guards, "wants_fallback", lambda *_: False)
 
 
 def noise(seconds: float, level: float = 3000) -> np.ndarray:
@@ -118,14 +127,14 @@ def test_nothing_is_not_decoded(engine: Transcriber, monkeypatch: pytest.MonkeyP
 
 
 def test_loudness_does_not_change_what_the_model_sees(engine: Transcriber) -> None:
-    loud, quiet = (engine._scaled(engine._mel(noise(1, 1500) * np.int16(k))) for k in (4, 2))
+    loud, quiet = (engine._attempts.scaled(engine._mel(noise(1, 1500) * np.int16(k))) for k in (4, 2))
     np.testing.assert_allclose(loud, quiet, atol=1e-3)
-    faint = engine._scaled(np.full((80, 10), NOTHING + 1, np.float32))
+    faint = engine._attempts.scaled(np.full((80, 10), NOTHING + 1, np.float32))
     assert faint.max() == pytest.approx(0.5)  # (-5 + 3 + 4) / 4: raised by 30 dB and no more
 
 
 def test_auto_language_is_detected(engine: Transcriber, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine._decoder, "detect_language", lambda *_: "fr")
+    monkeypatch.setattr(engine._attempts.decoder, "detect_language", lambda *_: "fr")
     assert engine.transcribe(noise(1), Options("auto"), Unattended()).language == "fr"
 
 
@@ -162,7 +171,7 @@ def test_timings_come_from_the_control_s_clock(engine: Transcriber) -> None:
             return self.ticks
 
     timings = engine.transcribe(noise(1), Options(), Ticking()).timings
-    assert timings.features_ms == 1000.0
+    assert timings.features_ms == 2000.0  # before the encoder, and the count of voice after
     assert timings.encode_ms == timings.decode_ms == 2000.0  # the window and its fallback
 
 

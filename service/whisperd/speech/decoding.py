@@ -131,6 +131,7 @@ class GreedyDecoder:
         leave_loops: bool = True,
         known: Known = NOTHING_KNOWN,
         attend: bool = False,
+        temperature: float = 0.0,
     ) -> Decoded:
         """Search for the text of one window.
 
@@ -144,6 +145,8 @@ class GreedyDecoder:
             leave_loops: end the search where it repeats itself, and not only at the cap.
             known: tokens that the text begins with, and a guess how it goes on.
             attend: tell where each token looked.
+            temperature: 0 takes the most probable token; over 0 one is drawn, of probabilities to the power of its
+                reciprocal, always with the same luck.
         """
         model, tokens = self._model, self._tokens
         start = prompt(tokens, self._multilingual, language, task)
@@ -158,10 +161,13 @@ class GreedyDecoder:
         logits = model.step(hypothesis, ids, (0, *range(certain - 1, len(ids))), control.run_options())
         no_speech = float(np.exp(_log_softmax(logits[0])[tokens.no_speech]))
         rows, row = logits[1:], 0
+        luck = np.random.default_rng(0)
         ended, end_logprob = False, 0.0
         while True:
             scores = _log_softmax(rows[row] + (self._mask if found else self._first_mask))
-            token = int(scores.argmax())
+            token = int(
+                (scores / temperature + luck.gumbel(size=scores.shape) if temperature else scores).argmax()
+            )
             if token == tokens.eot:
                 ended, end_logprob = True, float(scores[token])
                 break

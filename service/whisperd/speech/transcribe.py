@@ -7,17 +7,17 @@ again over the full 30 s.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import UnknownLanguage, UnknownTask
+from . import guards
+from .attempts import Ask, Attempts, Found, Stopwatch, Window, timed
 from .bundle import Manifest, load_manifest
-from .decoding import NOTHING_KNOWN, Decoded, GreedyDecoder, max_tokens, without_loop
-from .features import SAMPLE_RATE, LogMel, normalise, silence_value
+from .decoding import Decoded
+from .features import SAMPLE_RATE, LogMel
 from .model import WhisperModel
 from .streaming import DEFAULT_POLICY, POLICIES, Policy, settle
 from .tokenizer import Tokenizer
@@ -32,50 +32,24 @@ from .types import (
     Partial,
     Pass,
     Segment,
-    Timings,
     Transcription,
     Unattended,
 )
 from .vad import VoiceDetector
 from .windows import WINDOW, split_at_pauses
 
-#: Silence kept real behind the last frame, in positions of 20 ms. 0.3 s; less lets the words' end blur into
-#: the tail, more costs time and gains nothing measurable (docs/models.md).
-MARGIN_POSITIONS = 15
-#: A clip is scaled so that its loudest mel bin has the value for which the tail was computed. A very quiet
-#: one is raised by at most this much (log10 of power; 3 is 30 dB), or noise would be taken for speech.
-MAX_GAIN = 3.0
 #: A window whose loudest mel bin lies below this (log10 of power) holds nothing but rounding noise: some
 #: 75 dB under the level of speech. It is not decoded, since Whisper hears "you" in it.
 NOTHING = -6.0
-#: The reference's rule for a window without speech (openai/whisper, transcribe.py).
-NO_SPEECH_PROB, NO_SPEECH_LOGPROB = 0.6, -1.0
+#: Where the decoder is so sure, the seconds of voice are not counted.
+NO_DOUBT_PROB, NO_DOUBT_LOGPROB = 0.3, -0.7
+#: Why there is no text, where the guards do not say it.
+NO_VOICE, SILENCE = "no-voice", "silence"
 #: Enough steps to have the decoder's weights and both of its shapes used once.
 WARM_UP_TOKENS = 2
 #: Windows over this many seconds are called long.
 LONG_WINDOW_S = 8
 AUTO = "auto"
-
-
-@dataclass
-class _Stopwatch:
-    """Adds up where the time of one clip goes, in seconds."""
-
-    features: float = 0.0
-    encode: float = 0.0
-    decode: float = 0.0
-
-    def timings(self) -> Timings:
-        """In milliseconds."""
-        return Timings(1e3 * self.features, 1e3 * self.encode, 1e3 * self.decode)
-
-
-@dataclass(frozen=True)
-class _Window:
-    """A stretch of at most 30 s: float32[n_mels, T] scaled log-mel, and the most tokens it can need."""
-
-    mel: Float32Array
-    limit: int
 
 
 class Transcriber:
@@ -116,10 +90,8 @@ class Transcriber:
         self._policy = policy
         self._model = model
         self._tokenizer = tokenizer
-        self._decoder = GreedyDecoder(model)
+        self._attempts = Attempts(model, tokenizer)
         self._mel = LogMel(manifest.dimensions.n_mels)
-        self._context = manifest.dimensions.n_text_ctx
-        self._silence = silence_value(manifest.loudest)
         self._info = _info(manifest, language, languages or known)
         self.check(Options())
 
@@ -144,9 +116,9 @@ class Transcriber:
 
     def warm_up(self) -> None:
         """Take a second of nothing through every part: the first clip then finds pages and threads in place."""
-        window = _Window(self._scaled(self._mel(np.zeros(SAMPLE_RATE, np.int16))), WARM_UP_TOKENS)
-        language = self._info.allowed_languages[0]
-        self._decode(window, language, "transcribe", False, Unattended(), _Stopwatch())
+        mel = self._attempts.scaled(self._mel(np.zeros(SAMPLE_RATE, np.int16)))
+        ask = Ask(self._info.allowed_languages[0], "transcribe", Unattended(), Stopwatch())
+        self._attempts.decode(Window(mel, WARM_UP_TOKENS, 1.0), ask, full=False)
 
     def transcribe(
         self, pcm: Int16Samples, options: Options, control: Control, *, full_context: bool = False
@@ -167,68 +139,94 @@ class Transcriber:
         if options.live is not None:
             return self._follow(pcm, options, options.live, control)
         language = options.language or self._info.default_language
-        watch, segments, fallbacks = _Stopwatch(), [], 0
+        watch, fallbacks = Stopwatch(), 0
+        segments: list[Segment] = []
+        reason = SILENCE
         for start, end in split_at_pauses(pcm):
             control.step()
-            with _timed(watch, "features", control):
+            with timed(watch, "features", control):
                 if self._voice and not self._voice.heard(pcm[start:end], control):
+                    reason = NO_VOICE if not segments else reason
                     continue
                 log_mel = self._mel(pcm[start:end])
             if log_mel.max() < NOTHING:
                 continue
-            window = _Window(self._scaled(log_mel), max_tokens((end - start) / SAMPLE_RATE, self._context))
+            window = self._attempts.window(log_mel, (end - start) / SAMPLE_RATE)
             if language == AUTO:
-                language = self._detect(window, control, watch)
-            decoded = self._decode(window, language, options.task, full_context, control, watch)
-            if not decoded.ended and not full_context:
-                fallbacks += 1
-                decoded = self._decode(window, language, options.task, True, control, watch)
-            if not decoded.ended:
-                decoded = replace(decoded, tokens=without_loop(decoded.tokens))
+                language = self._attempts.detect(window, self._info.allowed_languages, control, watch)
+            ask = Ask(language, options.task, control, watch)
+            found = self._attempts.find(window, ask, full=full_context)
+            fallbacks += found.fallbacks
+            with timed(watch, "features", control):
+                voiced = self._voiced(pcm[start:end], found.decoded, control)
+            refused = guards.verdict(found.decoded, found.text, window.seconds, voiced)
             if end - start > LONG_WINDOW_S * SAMPLE_RATE:
                 self._after_long_window()
-            if not _is_silence(decoded):
-                segments.append(self._segment(decoded, start, end))
+            if refused:
+                reason = refused
+            else:
+                segments.append(self._segment(found, start, end))
         text = "".join(segment.text for segment in segments).strip()
         # A clip with nothing in it has no language to detect; the first allowed one stands in.
         language = self._info.allowed_languages[0] if language == AUTO else language
-        return Transcription(text, language, len(pcm) / SAMPLE_RATE, tuple(segments), watch.timings(), fallbacks)
+        return Transcription(
+            text,
+            language,
+            len(pcm) / SAMPLE_RATE,
+            tuple(segments),
+            watch.timings(),
+            fallbacks,
+            no_speech="" if text else reason,
+        )
 
     def _follow(self, pcm: Int16Samples, options: Options, live: Pass, control: Control) -> Transcription:
         """One pass over an utterance, in which a voice has been heard already; see `Options.live`."""
-        if len(pcm) > WINDOW:
-            raise ValueError(f"{len(pcm)} samples are more than one window")
-        known, watch, fallbacks = live.known, _Stopwatch(), 0
-        seconds = len(pcm) / SAMPLE_RATE
+        if not 0 < len(pcm) <= WINDOW:
+            raise ValueError(f"{len(pcm)} samples are not one window")
+        known, watch = live.known, Stopwatch()
         language = options.language or self._info.default_language
-        with _timed(watch, "features", control):
+        with timed(watch, "features", control):
             log_mel = self._mel(pcm)
-        window = _Window(self._scaled(log_mel), max_tokens(seconds, self._context))
+        window = self._attempts.window(log_mel, len(pcm) / SAMPLE_RATE)
         if language == AUTO:
-            language = self._detect(window, control, watch)
-        decoded = self._decode(
-            window, language, options.task, False, control, watch, known=known, attend=self._policy.attends
-        )
+            language = self._attempts.detect(window, self._info.allowed_languages, control, watch)
+        ask = Ask(language, options.task, control, watch, known)
+        found = self._attempts.find(window, ask, attend=self._policy.attends, last=live.final)
         standing = 0
-        if decoded.ended:
-            standing = self._policy.standing(known, decoded, -(-log_mel.shape[1] // 2))
-        elif live.final:
-            fallbacks = 1
-            decoded = self._decode(window, language, options.task, True, control, watch, known=known)
-        tokens = decoded.tokens if decoded.ended else without_loop(decoded.tokens)
-        tokens = max(tokens, known.stable, key=len)  # a loop that is cut must not cut what stands
+        if found.decoded.ended and not found.fallbacks:
+            standing = self._policy.standing(known, found.decoded, -(-log_mel.shape[1] // 2))
+        tokens = found.decoded.tokens
         count = settle(tokens, standing, known, self._tokenizer.decode_bytes)
         partial = Partial(
             stable=self._tokenizer.decode(tokens[:count]).lstrip(),
             unstable=self._tokenizer.decode(tokens[count:]),
-            known=Known(tokens[:count], (*known.logprobs, *decoded.logprobs)[:count], tokens[count:]),
+            known=Known(tokens[:count], found.decoded.logprobs[:count], tokens[count:]),
         )
-        decoded = replace(decoded, tokens=tokens)
-        segments = () if _is_silence(decoded) and not count else (self._segment(decoded, 0, len(pcm)),)
-        if seconds > LONG_WINDOW_S:
+        refused = None
+        if live.final and not known.stable:  # what has been shown to stand is not taken back
+            refused = guards.verdict(found.decoded, found.text, window.seconds, live.voiced_s)
+        if window.seconds > LONG_WINDOW_S:
             self._after_long_window()
-        text = "".join(segment.text for segment in segments).strip()
-        return Transcription(text, language, seconds, segments, watch.timings(), fallbacks, partial)
+        segments = () if refused else (self._segment(found, 0, len(pcm)),)
+        text = "" if refused else found.text.strip()
+        return Transcription(
+            text,
+            language,
+            window.seconds,
+            segments,
+            watch.timings(),
+            found.fallbacks,
+            partial,
+            "" if text else refused or SILENCE,
+        )
+
+    def _voiced(self, pcm: Int16Samples, decoded: Decoded, control: Control) -> float | None:
+        """Seconds of voice in a window. They are counted only where there is doubt: most often all is well."""
+        if self._voice is None:
+            return None
+        if decoded.no_speech_prob < NO_DOUBT_PROB and decoded.avg_logprob > NO_DOUBT_LOGPROB:
+            return len(pcm) / SAMPLE_RATE
+        return self._voice.voiced(pcm, control)
 
     def token_logprobs(
         self, pcm: Int16Samples, tokens: Sequence[int], *, full_context: bool = False
@@ -242,68 +240,15 @@ class Transcriber:
         Returns:
             float32[n + 1, n_vocab]: before each token, and after the last.
         """
-        cross = self._model.encode(self._pad(self._scaled(self._mel(pcm)), full=full_context))
-        return self._decoder.forced(cross, self._info.default_language, tokens)
+        cross = self._model.encode(self._attempts.pad(self._attempts.scaled(self._mel(pcm)), full=full_context))
+        return self._attempts.decoder.forced(cross, self._info.default_language, tokens)
 
-    def _scaled(self, log_mel: Float32Array) -> Float32Array:
-        """Normalised log-mel, float32[n_mels, T], at the loudness that the tail was computed for."""
-        loudest = self._model.manifest.loudest
-        gain = min(loudest - float(log_mel.max()), MAX_GAIN)
-        return normalise(log_mel + np.float32(gain), loudest)
-
-    def _pad(self, mel: Float32Array, *, full: bool) -> Float32Array:
-        """Silence behind the frames: the margin, or up to 30 s."""
-        context = self._model.manifest.dimensions.n_audio_ctx
-        frames = mel.shape[1]
-        positions = context if full else min(context, -(-frames // 2) + MARGIN_POSITIONS)
-        padded = np.full((mel.shape[0], 2 * positions), self._silence, np.float32)
-        padded[:, :frames] = mel[:, : 2 * positions]
-        return padded
-
-    def _detect(self, window: _Window, control: Control, watch: _Stopwatch) -> str:
-        """The language of a window, among those allowed. Costs an encoder run where there is a choice."""
-        allowed = self._info.allowed_languages
-        if len(allowed) == 1:
-            return allowed[0]
-        with _timed(watch, "encode", control):
-            cross = self._model.encode(self._pad(window.mel, full=False), control.run_options())
-        with _timed(watch, "decode", control):
-            return self._decoder.detect_language(cross, allowed, control)
-
-    def _decode(
-        self,
-        window: _Window,
-        language: str,
-        task: str,
-        full: bool,
-        control: Control,
-        watch: _Stopwatch,
-        *,
-        known: Known = NOTHING_KNOWN,
-        attend: bool = False,
-    ) -> Decoded:
-        """Encode and decode one window. The encoder's output, 1.3 MB a second in base, ends with the call."""
-        control.step()
-        with _timed(watch, "encode", control):
-            cross = self._model.encode(self._pad(window.mel, full=full), control.run_options())
-        with _timed(watch, "decode", control):
-            # Somebody may really say a thing three times: over the full context a loop is one only at the cap.
-            return self._decoder.decode(
-                cross,
-                language,
-                task,
-                window.limit,
-                control,
-                leave_loops=not full,
-                known=known,
-                attend=attend,
-            )
-
-    def _segment(self, decoded: Decoded, start: int, end: int) -> Segment:
+    def _segment(self, found: Found, start: int, end: int) -> Segment:
+        decoded = found.decoded
         return Segment(
             start_s=start / SAMPLE_RATE,
             end_s=end / SAMPLE_RATE,
-            text=self._tokenizer.decode(decoded.tokens),
+            text=found.text,
             tokens=decoded.tokens,
             avg_logprob=decoded.avg_logprob,
             no_speech_prob=decoded.no_speech_prob,
@@ -332,21 +277,6 @@ def load(
     voice = VoiceDetector(vad) if vad else None
     return Transcriber(
         model, tokenizer, language, languages, voice, after_long_window=after_long_window, policy=policy
-    )
-
-
-@contextmanager
-def _timed(watch: _Stopwatch, phase: str, control: Control) -> Iterator[None]:
-    begun = control.now()
-    try:
-        yield
-    finally:
-        setattr(watch, phase, getattr(watch, phase) + control.now() - begun)
-
-
-def _is_silence(decoded: Decoded) -> bool:
-    return not decoded.tokens or (
-        decoded.no_speech_prob > NO_SPEECH_PROB and decoded.avg_logprob < NO_SPEECH_LOGPROB
     )
 
 
