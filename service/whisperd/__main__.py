@@ -150,7 +150,7 @@ def _started(settings: config.Config, notifier: Notifier) -> tuple[Scheduler, Ma
     notifier.status("checking the model")
     manifest = _checked_bundle(settings.model)
     notifier.status("loading the model")
-    engine = _warm(settings.model)
+    engine = _warm(settings)
     memory.trim()  # loading takes 30 MB more than serving
     info = engine.info
     log.info(
@@ -176,9 +176,9 @@ class _Maker:
         """Every file is right."""
         return _checked_bundle(model)
 
-    def load(self, model: config.ModelConfig) -> Transcriber:
+    def load(self, settings: config.Config) -> Transcriber:
         """Loaded and warm."""
-        return _warm(model)
+        return _warm(settings)
 
 
 @dataclass
@@ -226,7 +226,13 @@ async def _serve(
 
     stop = _stop_on_signals(end_at_once)
     scheduler.start()
-    server = Server(scheduler, maker.running.settings.limits)
+    settings = maker.running.settings
+    server = Server(
+        scheduler,
+        settings.limits,
+        endpoints=settings.live.endpoints,
+        microphone=settings.microphone.device,
+    )
     reloader = Reloader(
         maker, server, scheduler, signs.notifier, on_settings=lambda new: logs.set_up(new.log, os.environ)
     )
@@ -303,9 +309,11 @@ def _checked_bundle(model: config.ModelConfig) -> Manifest:
     return manifest
 
 
-def _load(model: config.ModelConfig) -> Transcriber:
+def _load(settings: config.Config) -> Transcriber:
+    from whisperd.speech.streaming import POLICIES
     from whisperd.speech.transcribe import load
 
+    model = settings.model
     threads = config.thread_count(model.threads)
     return load(
         model.path,
@@ -314,6 +322,7 @@ def _load(model: config.ModelConfig) -> Transcriber:
         languages=model.languages,
         vad=_vad_file(model),
         after_long_window=memory.trim,
+        policy=POLICIES[settings.live.policy],
     )
 
 
@@ -325,8 +334,8 @@ def _vad_file(model: config.ModelConfig) -> Path | None:
     return model.vad
 
 
-def _warm(model: config.ModelConfig) -> Transcriber:
-    engine = _load(model)
+def _warm(settings: config.Config) -> Transcriber:
+    engine = _load(settings)
     engine.warm_up()
     return engine
 

@@ -12,15 +12,25 @@ from .wire import Event
 TRANSCRIBED: Final = "transcribed"
 """Outcome of a request that was answered with its transcript."""
 
+NO_SPEECH: Final = "no-speech"
+"""Outcome of a request in which nothing was said."""
+
 DISCONNECTED: Final = "disconnected"
 """Outcome of a request whose connection ended before its answer."""
 
 
 @dataclass(frozen=True)
 class Send:
-    """Write an event to the client."""
+    """Write an event to the client.
+
+    Attributes:
+        lossy: left out where the client does not keep up.
+        newest: of several that the client is not ready for, only the last is of use.
+    """
 
     event: Event
+    lossy: bool = False
+    newest: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +73,27 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Listen:
+    """Let the session hear the microphone: call `microphone_opened` or `microphone_failed`, then `heard` …"""
+
+
+@dataclass(frozen=True)
+class Unlisten:
+    """Let it hear no more, from now on."""
+
+
+@dataclass(frozen=True)
+class Warn:
+    """Write a warning to the log."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Close:
     """Write what is still to be written, then close. `reason` is an error's code, or "" for a plain end."""
 
     reason: str
 
 
-Action = Send | Submit | Cancel | Report | Close
+Action = Send | Submit | Cancel | Report | Listen | Unlisten | Warn | Close

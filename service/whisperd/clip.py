@@ -49,6 +49,7 @@ class Clip:
         # One growing buffer and not a list of chunks: a client that sends a sample at a time would have an
         # object of a hundred bytes held for each, and joining a list takes the clip's memory twice.
         self._samples = bytearray()
+        self._followed = 0
 
     @property
     def seconds(self) -> float:
@@ -73,6 +74,11 @@ class Clip:
             raise AudioTooLong(f"the clip is longer than {self._max_seconds:g} s")
         self._frames += frames
         self._hold(self._converter.push(payload))
+
+    def new_samples(self) -> Int16Samples:
+        """A copy of the samples since the last call, int16[n]."""
+        begin, self._followed = self._followed, len(self._samples)
+        return np.frombuffer(bytes(self._samples[begin:]), dtype=np.int16)
 
     def finish(self) -> Int16Samples:
         """The whole clip, int16[n]; who takes it also takes over its share of the budget.

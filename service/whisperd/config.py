@@ -15,10 +15,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from whisperd.errors import ConfigError
 from whisperd.options import ENVIRONMENT_PREFIX, FileMode, Option, check, check_text, option, plain
+
+if TYPE_CHECKING:
+    from whisperd.speech.endpoint import EndpointSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -38,6 +41,7 @@ MAX_SOCKET_PATH_BYTES = 107
 MAX_THREADS = 4
 """The target has four cores, and Whisper base stops getting faster before it has more."""
 
+DEFAULT_POLICY = "local-agreement"
 ALL_LANGUAGES = "*"
 DETECT_LANGUAGE = "auto"
 
@@ -116,6 +120,34 @@ class MicrophoneConfig:
 
 
 @dataclass(frozen=True)
+class LiveConfig:
+    """How speech is followed while it lasts."""
+
+    policy: str = option(
+        DEFAULT_POLICY,
+        "What decides which words stand before the utterance is over (docs/models.md).",
+        choices=("local-agreement", "alignatt"),
+    )
+    end_silence_seconds: float = option(
+        0.6,
+        "Silence after which an utterance is over, where the client asks for no other sensitivity.",
+        unit="seconds",
+        low=0.2,
+        high=10,
+    )
+    max_utterance_seconds: float = option(
+        60.0, "An utterance that is longer is cut, and goes on as the next one.", unit="seconds", low=5, high=60
+    )
+
+    @property
+    def endpoints(self) -> EndpointSettings:
+        """For the endpointer."""
+        from whisperd.speech.endpoint import EndpointSettings
+
+        return EndpointSettings(end_silence_s=self.end_silence_seconds, max_utterance_s=self.max_utterance_seconds)
+
+
+@dataclass(frozen=True)
 class Limits:
     """Bounds on what clients can make the daemon hold, and for how long."""
 
@@ -186,6 +218,7 @@ class Config:
     socket: SocketConfig = field(default_factory=SocketConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     microphone: MicrophoneConfig = field(default_factory=MicrophoneConfig)
+    live: LiveConfig = field(default_factory=LiveConfig)
     limits: Limits = field(default_factory=Limits)
     log: LogConfig = field(default_factory=LogConfig)
 

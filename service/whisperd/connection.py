@@ -10,19 +10,22 @@ import logging
 import socket
 import struct
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
-from .actions import Action, Cancel, Close, Report, Send, Submit
+from .actions import Action, Cancel, Close, Listen, Report, Send, Submit, Unlisten, Warn
 from .errors import ShuttingDown, TimedOut, WhisperdError
 from .session import Session
 from .wire import encode
 
 if TYPE_CHECKING:
+    from .audio.microphone import Microphone
     from .config import Limits
     from .protocol import Outcome
     from .scheduler import Job, Scheduler
+    from .speech.types import Int16Samples
+    from .wire import Event
 
 log = logging.getLogger("whisperd.server")
 
@@ -42,6 +45,10 @@ class Host(Protocol):
     @property
     def scheduler(self) -> Scheduler:
         """Who takes the jobs."""
+
+    @property
+    def mic(self) -> Microphone:
+        """The microphone that all share."""
 
     def clock(self) -> float:
         """Monotonic seconds."""
@@ -72,6 +79,8 @@ class Connection(asyncio.Protocol):
         self._last_bytes = self._event_began = host.clock()
         self._events = 0
         self._stalled_since: float | None = None
+        self._ear: _Ear | None = None
+        self._held: Event | None = None  # the newest of what may be left out, while the client is behind
         self._timer: asyncio.TimerHandle | None = None
 
     # --- asyncio's calls ----------------------------------------------------------------------------------
@@ -92,7 +101,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Let the session have the bytes and do what it makes of them."""
         self._last_bytes = self._host.clock()
-        self._session.receive_data(data)
+        self._session.receive_data(data, self._last_bytes)
         while (actions := self._session.next_actions()) is not None:
             self._do(actions)
         if self._session.events != self._events:
@@ -112,6 +121,7 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._do(self._session.connection_lost())
+        self._deafen()
         self._host.leave(self)
         log.debug("connection from %s ended%s", self._peer, f" ({cause})" if cause else "")
 
@@ -147,7 +157,7 @@ class Connection(asyncio.Protocol):
         while todo:
             action = todo.popleft()
             if isinstance(action, Send):
-                self._transport.write(encode(action.event))
+                self._send(action)
             elif isinstance(action, Submit):
                 # Its consequences come before what follows: a client hears of its job before it hears of the next.
                 todo.extendleft(reversed(self._submit(action)))
@@ -156,8 +166,35 @@ class Connection(asyncio.Protocol):
             elif isinstance(action, Report):
                 self._host.finished(action)
                 log.info("%s", _line(self._peer, action))
+            elif isinstance(action, Listen):
+                self._ear = _Ear(self._host.mic, self._hear, self._loop)
+            elif isinstance(action, Unlisten):
+                self._deafen()
+            elif isinstance(action, Warn):
+                log.warning("%s %s", self._peer, action.text)
             else:
                 self._close(action)
+
+    def _send(self, action: Send) -> None:
+        """Write an event; one that does not have to be there is not put in line behind what is not taken."""
+        behind = self._transport.get_write_buffer_size() > 0
+        if behind and action.newest:
+            self._held = action.event
+        elif not (behind and action.lossy):
+            self._held = None  # what is written now tells more
+            self._transport.write(encode(action.event))
+
+    def _hear(self, ear: _Ear, actions: Callable[[Session], list[Action]]) -> None:
+        """What a microphone has to say; of one that is not listened to any more, nothing."""
+        if ear is self._ear:
+            if self._held is not None and not self._transport.get_write_buffer_size():
+                self._send(Send(self._held))
+            self._do(actions(self._session))
+
+    def _deafen(self) -> None:
+        ear, self._ear = self._ear, None
+        if ear is not None:
+            ear.close()
 
     def _submit(self, action: Submit) -> list[Action]:
         deliver = partial(self._delivered, action.key)
@@ -213,6 +250,50 @@ class Connection(asyncio.Protocol):
 
     def _give_up(self, text: str) -> None:
         self._do(self._session.fail(TimedOut(text)))
+
+
+class _Ear:
+    """A connection's ear at the microphone: `audio.microphone.Listener`, from its opening on.
+
+    Args:
+        tell: called with this ear and what the session is to be told.
+    """
+
+    def __init__(
+        self,
+        microphone: Microphone,
+        tell: Callable[[_Ear, Callable[[Session], list[Action]]], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._microphone = microphone
+        self._tell = tell
+        self._joining = loop.create_task(self._join(), name="join the microphone")
+
+    async def _join(self) -> None:
+        try:
+            await self._microphone.join(self)
+        except WhisperdError as error:
+            refusal = error
+            self._tell(self, lambda session: session.microphone_failed(refusal))
+        else:
+            self._tell(self, lambda session: session.microphone_opened())
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._joining.cancel()
+        self._microphone.leave(self)
+
+    def heard(self, pcm: Int16Samples, lost: int) -> None:
+        """Samples."""
+        self._tell(self, lambda session: session.heard(pcm, lost))
+
+    def microphone_lost(self, text: str, retry_seconds: float) -> None:
+        """It has vanished."""
+        self._tell(self, lambda session: session.microphone_lost(text, retry_seconds))
+
+    def microphone_restored(self) -> None:
+        """It is back."""
+        self._tell(self, lambda session: session.microphone_restored())
 
 
 def _peer(sock: socket.socket) -> str:

@@ -11,7 +11,6 @@ A pass that is overtaken is dropped. What the worker has no time for now waits i
 
 from __future__ import annotations
 
-import enum
 import math
 from collections import deque
 from collections.abc import Callable
@@ -23,7 +22,7 @@ import numpy as np
 from .audio.pcm import SAMPLE_RATE
 from .audio.ring import RING_S, Ring
 from .errors import QueueFull, WhisperdError
-from .protocol import Outcome
+from .protocol import Mode, Outcome
 from .speech.endpoint import Change, Dropped, Ended, Paused, Resumed, Started
 from .speech.types import Int16Samples, Known, Pass, Timings, Transcription
 from .speech.windows import quietest
@@ -51,8 +50,8 @@ FULL_S: Final = 25.0
 """A window, of the 30 s that Whisper can hear at once, that is decoded for good, and another one begun."""
 
 CUT_BACK_S: Final = 1.0
-"""How far back from its end the quietest place to cut a full window is looked for. No pass for a partial text looks
-into that: what stands must not end behind the cut. Most windows end in a pause before."""
+"""How far back from its end the quietest place to cut a full window is looked for. No pass for a partial text
+looks into that: what stands must end before the cut. Most windows end earlier, in a pause."""
 
 LEVEL: Final = SAMPLE_RATE // 20
 """Samples to one level: 20 a second."""
@@ -62,13 +61,6 @@ FLOOR_DB: Final = -96.0
 
 NO_VOICE: Final = "no-voice"
 """Why an utterance has no text: it was not a voice, or too little of it."""
-
-
-class Mode(enum.Enum):
-    """Who says where an utterance begins and ends."""
-
-    HANDS_FREE = "hands-free"
-    PUSH_TO_TALK = "push-to-talk"
 
 
 class Endpoints(Protocol):

@@ -17,11 +17,13 @@ from typing import Any, Final
 from . import __version__
 from .audio.pcm import PcmFormat
 from .errors import BadEvent, BadFormat, UnknownModel, WhisperdError
+from .speech.endpoint import SENSITIVITIES
 from .speech.types import ModelInfo, Options, Segment, Transcription
 from .wire import Event, JsonObject
 
 PROTOCOL_VERSION: Final = 1
-FEATURES: Final = ("cancel", "queued", "segments", "status")
+DEFAULT_SENSITIVITY: Final = "default"
+FEATURES: Final = ("cancel", "devices", "listen", "live", "no-speech", "partial", "queued", "segments", "status")
 """What a client may count on after `hello`; a later daemon adds names and takes none away."""
 
 # An id is written to the log beside what the daemon knows to be true: it must not be able to look like it.
@@ -34,6 +36,13 @@ class Priority(enum.IntEnum):
     FINAL = 0
     PARTIAL = 1
     FILE = 2
+
+
+class Mode(enum.Enum):
+    """Who says where an utterance begins and ends: the voice, or the client."""
+
+    HANDS_FREE = "hands-free"
+    PUSH_TO_TALK = "push-to-talk"
 
 
 _PRIORITIES: Final = {"final": Priority.FINAL, "file": Priority.FILE}
@@ -56,11 +65,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Request:
-    """What a client wants of its next clip; the default is that of a client that sends no `transcribe`."""
+    """What a client wants of its next clip; the default is that of a client that sends no `transcribe`.
+
+    Attributes:
+        live: the audio is not one clip but a stream of utterances, and who says where they end.
+        vad_sensitivity: how quickly the end of speech is detected, in Wyoming's words.
+    """
 
     id: str | None = None
     options: Options = Options()
     priority: Priority = Priority.FINAL
+    live: Mode | None = None
+    vad_sensitivity: str = DEFAULT_SENSITIVITY
 
 
 # --- read -----------------------------------------------------------------------------------------------------
@@ -101,7 +117,7 @@ def read_text(event: Event, name: str) -> str | None:
 
 
 def read_transcribe(event: Event, model: ModelInfo, *, extended: bool) -> Request:
-    """What a `transcribe` asks for. `id`, `task` and `priority` count only after `hello` (`extended`).
+    """What a `transcribe` or `listen` asks for. Of an older client, only what Wyoming has counts (not `extended`).
 
     Raises:
         BadEvent: a field has the wrong type, or `priority` is none of those that there are.
@@ -109,19 +125,30 @@ def read_transcribe(event: Event, model: ModelInfo, *, extended: bool) -> Reques
     """
     name = read_text(event, "name")
     if name is not None and name != model.name:
-        raise UnknownModel(f"transcribe: model {reprlib.repr(name)} is not loaded; {model.name!r} is")
+        raise UnknownModel(f"{event.type}: model {reprlib.repr(name)} is not loaded; {model.name!r} is")
     language = read_text(event, "language")
     if language is not None:
         # BCP 47, as in "en-GB" or "pt_BR": Whisper knows languages, not regions.
         language = re.split("[-_]", language, maxsplit=1)[0].lower()
+    sensitivity = _choice(event, "vad_sensitivity", DEFAULT_SENSITIVITY, tuple(SENSITIVITIES))
     if not extended:
-        return Request(options=Options(language=language))
+        return Request(options=Options(language=language), vad_sensitivity=sensitivity)
     task = read_text(event, "task")
-    priority = read_text(event, "priority") or "final"
-    if priority not in _PRIORITIES:
-        raise BadEvent(f"transcribe: priority must be {' or '.join(_PRIORITIES)}, not {reprlib.repr(priority)}")
+    priority = _PRIORITIES[_choice(event, "priority", "final", tuple(_PRIORITIES))]
     options = Options(language=language) if task is None else Options(language=language, task=task)
-    return Request(read_id(event), options, _PRIORITIES[priority])
+    live = event.data.get("live", event.type == "listen")
+    if not isinstance(live, bool):
+        raise BadEvent(f"{event.type}: live must be true or false, not {reprlib.repr(live)}")
+    mode = Mode(_choice(event, "mode", Mode.HANDS_FREE.value, tuple(m.value for m in Mode)))
+    return Request(read_id(event), options, priority, mode if live else None, sensitivity)
+
+
+def _choice(event: Event, name: str, default: str, known: tuple[str, ...]) -> str:
+    """A field that is one of several texts, or absent."""
+    value = read_text(event, name)
+    if value is not None and value not in known:
+        raise BadEvent(f"{event.type}: {name} must be {' or '.join(known)}, not {reprlib.repr(value)}")
+    return default if value is None else value
 
 
 def read_format(event: Event) -> PcmFormat:
@@ -180,8 +207,8 @@ def info(model: ModelInfo, request_id: str | None = None) -> Event:
         "description": "Offline speech recognition with Whisper on ONNX Runtime",
         "version": __version__,
         "models": [asr_model],
-        "supports_transcript_streaming": False,
-        "requires_external_vad": True,  # a clip ends with its audio-stop
+        "supports_transcript_streaming": True,
+        "requires_external_vad": False,  # voice-stopped tells when the speaker is done
         # The log-mel features are relative to the clip's loudest band, and Whisper was trained on noisy speech:
         # gain changes nothing, and noise reduction takes away more than noise.
         "prefers_auto_gain_enabled": False,
@@ -189,6 +216,22 @@ def info(model: ModelInfo, request_id: str | None = None) -> Event:
     }
     absent: dict[str, list[Any]] = {name: [] for name in ("tts", "handle", "intent", "wake", "mic", "snd")}
     return answer("info", {"asr": [program], **absent}, request_id)
+
+
+def listening(mode: Mode, device: str | None, request_id: str | None) -> Event:
+    """A live stream has begun; `device` is None where the client sends the audio."""
+    return answer("listening", {"mode": mode.value, "device": device}, request_id)
+
+
+def answer_to_clip(
+    outcome: Outcome, result: Transcription, request: Request, *, where: Mapping[str, Any] | None = None
+) -> Event:
+    """The answer to a clip or an utterance of a client that has said hello: `transcript`, or `no-speech`."""
+    if result.text:
+        event = transcript(outcome, result, request, extended=True)
+        return Event(event.type, {**event.data, **(where or {})})
+    data = {"reason": result.no_speech, "audio_seconds": _rounded(result.audio_s), **(where or {})}
+    return answer("no-speech", data, request.id)
 
 
 def transcript(outcome: Outcome, result: Transcription, request: Request, *, extended: bool) -> Event:

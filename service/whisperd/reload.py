@@ -70,7 +70,7 @@ class Maker(Protocol):
     def check(self, model: ModelConfig) -> Manifest:
         """Check every file of the bundle; raises BundleError or ConfigError."""
 
-    def load(self, model: ModelConfig) -> Engine:
+    def load(self, settings: Config) -> Engine:
         """A warm engine; raises BundleError."""
 
 
@@ -193,12 +193,12 @@ class Reloader:
                 f"no room for {manifest.name} beside {self._running.manifest.name}: it takes {_mb(need)},"
                 f" {_mb(room)} are left; `systemctl restart whisperd` needs room for one only"
             )
-        return _Prepared(running, self._maker.load(settings.model))
+        return _Prepared(running, self._maker.load(settings))
 
     def _swap(self, prepared: _Prepared) -> None:
         old, self._running = self._running.settings, prepared.running
         new = prepared.running.settings
-        self._server.apply(new.limits)
+        self._server.apply(new.limits, new.live.endpoints, new.microphone.device)
         self._scheduler.resize(new.limits.max_queue)
         if prepared.engine is not None:
             self._old = weakref.ref(self._scheduler.replace(prepared.engine))
@@ -210,6 +210,8 @@ class Reloader:
         for key in _changed(old, new):
             if key.startswith("socket."):
                 log.warning("%s takes effect at the next start: the daemon goes on listening where it does", key)
+            elif key == "live.policy" and prepared.engine is None:
+                log.warning("%s takes effect with the next model that is loaded, or the next start", key)
 
 
 def needed(manifest: Manifest) -> int:

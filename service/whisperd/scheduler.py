@@ -16,11 +16,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import Cancelled, InternalError, QueueFull, ShuttingDown, WhisperdError
 from .protocol import Outcome, Priority
 from .speech.types import Engine, Int16Samples, ModelInfo, Options, Transcription
+
+if TYPE_CHECKING:
+    from .speech.vad import VoiceDetector
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +138,11 @@ class Scheduler:
     def model(self) -> ModelInfo:
         """What the engine has loaded."""
         return self._engine.info
+
+    @property
+    def voice(self) -> VoiceDetector | None:
+        """The network that the engine asks whether somebody speaks."""
+        return self._engine.voice
 
     def check(self, options: Options) -> None:
         """Raise UnknownLanguage or UnknownTask for options that the engine cannot serve."""

@@ -11,6 +11,7 @@ await server.stop()              # finishes or answers `shutting-down`, stops th
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import socket
 import sys
@@ -19,12 +20,17 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from . import listen
-from .actions import TRANSCRIBED, Report
+from .actions import NO_SPEECH, TRANSCRIBED, Report
+from .audio.devices import devices
+from .audio.microphone import Microphone
 from .clip import Budget
 from .connection import Connection, shutting_down
 from .errors import TooManyConnections, WhisperdError
+from .live import LiveStream
+from .protocol import Mode
 from .scheduler import Scheduler
 from .session import Session
+from .speech.endpoint import Endpointer, EndpointSettings
 from .speech.types import ModelInfo, Options
 from .wire import JsonObject
 
@@ -47,12 +53,20 @@ class Server:
     """Serves any number of listening sockets with one scheduler."""
 
     def __init__(
-        self, scheduler: Scheduler, limits: Limits, *, clock: Callable[[], float] = time.monotonic
+        self,
+        scheduler: Scheduler,
+        limits: Limits,
+        *,
+        endpoints: EndpointSettings | None = None,
+        microphone: str = "default",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.scheduler = scheduler
         self.limits = limits
         self.clock = clock
         self._budget = Budget(limits.max_buffered_seconds)
+        self.mic = Microphone(microphone)
+        self._endpoints = endpoints or EndpointSettings()
         self._connections: set[Connection] = set()
         self._listening: list[asyncio.Server] = []
         self._begun = clock()
@@ -62,9 +76,14 @@ class Server:
         self._ended = asyncio.Event()
         self.reload_state: JsonObject = {"reloading": False, "reload_error": ""}
 
-    def apply(self, limits: Limits) -> None:
-        """Take over other limits: connections that are open keep what they were told, as far as it is theirs."""
+    def apply(self, limits: Limits, endpoints: EndpointSettings, microphone: str) -> None:
+        """Take over other settings: connections that are open keep what they were told, as far as it is theirs.
+
+        Another microphone is opened with the next first listener.
+        """
         self.limits = limits
+        self._endpoints = endpoints
+        self.mic.device = microphone
         self._budget.resize(limits.max_buffered_seconds)
 
     # --- life ---------------------------------------------------------------------------------------------
@@ -96,6 +115,7 @@ class Server:
         abort = min(ABORT_SECONDS, self.limits.stop_seconds / 2)
         grace = self.limits.stop_seconds - abort
         ended = await loop.run_in_executor(None, self.scheduler.stop, grace, abort)
+        await self.mic.stop()
         await asyncio.sleep(0)  # what the worker delivered last is in the loop's queue
         if self._connections:
             self._ended.clear()
@@ -143,6 +163,24 @@ class Server:
         """Raise UnknownLanguage or UnknownTask for options that the model cannot serve."""
         self.scheduler.check(options)
 
+    @property
+    def microphone(self) -> str:
+        """ALSA's name of the microphone."""
+        return self.mic.device
+
+    def devices(self) -> list[JsonObject]:
+        """The capture devices; raises NoMicrophone where ALSA cannot tell."""
+        return [dataclasses.asdict(device) for device in devices(self.mic.device)]
+
+    def new_stream(
+        self, mode: Mode, vad_sensitivity: str, new_key: Callable[[], int], *, clip: bool
+    ) -> LiveStream:
+        """A live stream with the settings and the network of now."""
+        settings = self._endpoints.with_sensitivity(vad_sensitivity)
+        endpointer = Endpointer(settings, self.scheduler.voice)
+        longest = None if clip else settings.max_utterance_s
+        return LiveStream(endpointer, mode, new_key, longest_s=longest, levels=not clip)
+
     # --- connection.Host ----------------------------------------------------------------------------------
 
     def new_session(self) -> Session:
@@ -167,4 +205,4 @@ class Server:
     def finished(self, report: Report) -> None:
         """Count a request."""
         self._requests += 1
-        self._failed += report.outcome != TRANSCRIBED
+        self._failed += report.outcome not in (TRANSCRIBED, NO_SPEECH)

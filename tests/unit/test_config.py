@@ -118,7 +118,7 @@ def test_frozen() -> None:
     ("text", "says"),
     [
         ("[modle]\n", "unknown section 'modle'; did you mean 'model'?"),
-        ("[x]\n", "unknown section 'x'; known: socket, model, microphone, limits, log"),
+        ("[x]\n", "unknown section 'x'; known: socket, model, microphone, live, limits, log"),
         ("threads = 1\n", "unknown key 'threads'"),
         ("model = 1\n", "'model' is a section, written as [model]"),
         ("[[model]]\nthreads = 1\n", "'model' is a section, written as [model]"),

@@ -113,7 +113,8 @@ class Attempts:
         found = self._cut(decoded, ask, fallbacks)
         if last and guards.wants_fallback(found.decoded, found.text):
             other = self._cut(self.decode(window, ask, full=full, temperature=TEMPERATURE), ask, fallbacks + 1)
-            if other.decoded.ended and other.decoded.avg_logprob > found.decoded.avg_logprob:
+            straight = guards.compression_ratio(other.text) <= guards.MAX_COMPRESSION_RATIO
+            if other.decoded.ended and straight and other.decoded.avg_logprob > found.decoded.avg_logprob:
                 return other
             found = replace(found, fallbacks=fallbacks + 1)
         return found

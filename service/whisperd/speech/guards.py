@@ -101,9 +101,15 @@ def verdict(decoded: Decoded, text: str, audio_s: float, voiced_s: float | None)
     voiced = None if voiced_s is None else min(voiced_s, audio_s)
     if not any(char.isalnum() for char in text) or _REMARK.fullmatch(text) or _silent(decoded, text, voiced):
         return "silence"
-    if compression_ratio(text) > MAX_COMPRESSION_RATIO or _guessed(decoded, text, voiced):
+    if _goes_round(decoded, text) or _guessed(decoded, text, voiced):
         return "doubtful"
     return None
+
+
+def _goes_round(decoded: Decoded, text: str) -> bool:
+    """Whether a text repeats itself because the decoder does. Who says a thing ten times is understood well."""
+    lost = decoded.avg_logprob < FALLBACK_LOGPROB or decoded.no_speech_prob > NO_SPEECH_PROB or not decoded.ended
+    return lost and compression_ratio(text) > MAX_COMPRESSION_RATIO
 
 
 def _silent(decoded: Decoded, text: str, voiced: float | None) -> bool:

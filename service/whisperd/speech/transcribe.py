@@ -55,6 +55,9 @@ AUTO = "auto"
 class Transcriber:
     """The engine behind the daemon: one model and how to use it.
 
+    Attributes:
+        voice: as given.
+
     Args:
         model: the two networks.
         tokenizer: ids to text.
@@ -86,7 +89,7 @@ class Transcriber:
             if code not in known:
                 raise UnknownLanguage(f"the model {manifest.name} does not know the language {code!r}")
         self._after_long_window = after_long_window
-        self._voice = voice
+        self.voice = voice
         self._policy = policy
         self._model = model
         self._tokenizer = tokenizer
@@ -145,7 +148,7 @@ class Transcriber:
         for start, end in split_at_pauses(pcm):
             control.step()
             with timed(watch, "features", control):
-                if self._voice and not self._voice.heard(pcm[start:end], control):
+                if self.voice and not self.voice.heard(pcm[start:end], control):
                     reason = NO_VOICE if not segments else reason
                     continue
                 log_mel = self._mel(pcm[start:end])
@@ -222,11 +225,11 @@ class Transcriber:
 
     def _voiced(self, pcm: Int16Samples, decoded: Decoded, control: Control) -> float | None:
         """Seconds of voice in a window. They are counted only where there is doubt: most often all is well."""
-        if self._voice is None:
+        if self.voice is None:
             return None
         if decoded.no_speech_prob < NO_DOUBT_PROB and decoded.avg_logprob > NO_DOUBT_LOGPROB:
             return len(pcm) / SAMPLE_RATE
-        return self._voice.voiced(pcm, control)
+        return self.voice.voiced(pcm, control)
 
     def token_logprobs(
         self, pcm: Int16Samples, tokens: Sequence[int], *, full_context: bool = False

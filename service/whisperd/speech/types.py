@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from .vad import VoiceDetector
 
 TASKS = ("transcribe", "translate")
 
@@ -151,6 +154,10 @@ class Engine(Protocol):
     @property
     def info(self) -> ModelInfo:
         """What is loaded."""
+
+    @property
+    def voice(self) -> VoiceDetector | None:
+        """Who is asked whether somebody speaks; live streams ask the same, on another thread."""
 
     def check(self, options: Options) -> None:
         """Raise UnknownLanguage or UnknownTask for options this engine cannot serve."""

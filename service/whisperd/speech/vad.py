@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from ..errors import BundleError
 from .features import SAMPLE_RATE
@@ -46,6 +45,8 @@ class VoiceDetector:
     """
 
     def __init__(self, path: Path) -> None:
+        import onnxruntime as ort  # here, since what is said of frames is of use without it
+
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = _LOG_ERRORS
