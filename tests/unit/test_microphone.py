@@ -532,6 +532,7 @@ def test_an_event_loop_that_is_late_costs_memory_up_to_a_bound_and_no_sample_unc
         card.say(*range(50 * seconds))
         while not card._said.empty():  # the event loop is late, and the thread goes on
             time.sleep(0.01)
+        await until(lambda: len(ear.blocks) >= 50 * reader.HELD_SECONDS)
         card.say(1000)
         await until(lambda: ear.heard_all and ear.heard_all[-1] == 1000)
         got = sum(block.size for block in ear.blocks)
