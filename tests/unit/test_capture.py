@@ -36,7 +36,7 @@ class FakePcm:
     """An open device. Reads give what `script` holds, then nothing."""
 
     def __init__(self, alsa: FakeAlsa, wanted: dict[str, Any]) -> None:
-        self.alsa, self.closed = alsa, False
+        self.alsa, self.closed, self.dropped = alsa, False, False
         form = next(name for name, code in CODES.items() if code == wanted["format"])
         self.form = form if form in alsa.forms else alsa.forms[0]
         self.rate = min(alsa.rates, key=lambda rate: abs(rate - wanted["rate"]))
@@ -87,7 +87,11 @@ class FakePcm:
             raise given
         return given
 
+    def drop(self) -> None:
+        self.dropped = True
+
     def close(self) -> None:
+        assert self.dropped, "it would be drained"
         self.closed = True
 
 
@@ -352,6 +356,7 @@ def test_closing_what_is_gone(opened: Any, monkeypatch: pytest.MonkeyPatch) -> N
         raise alsa_error(errno.ENODEV)
 
     monkeypatch.setattr(pcm, "close", gone)
+    monkeypatch.setattr(pcm, "drop", gone)
     microphone.close()
 
 

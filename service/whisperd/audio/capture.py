@@ -8,6 +8,7 @@ image's (meta-python), and later are understood; they differ in ways that matter
 - 0.9 cannot be asked for a number of periods and takes four, so its periods are made longer.
 - Up to 0.10 the buffer of a read is as long as the *significant* bits of the samples, while ALSA writes all bits
   into it: 24 bits in 32 would destroy the heap. There, such formats are refused.
+- 0.9 drains on `close`, which of a device that gives nothing never ends; one that was dropped is not drained.
 - 0.9.0 gives a buffer of full length for a short read.
 - All open a device with Python's lock held, so that no thread runs meanwhile. Opened as non-blocking it takes
   milliseconds, and a device that another program has fails at once instead of being waited for.
@@ -157,8 +158,7 @@ class Capture:
 
     def close(self) -> None:
         """Give the device back. Harmless when it is gone already."""
-        with suppress(self._alsa.ALSAAudioError):
-            self._pcm.close()
+        _shut(self._alsa, self._pcm)
 
     def _read(self) -> tuple[int, bytes]:
         try:
@@ -215,7 +215,7 @@ def negotiate(alsa: Any, device: str) -> tuple[Any, Obtained]:
                 if MIN_RATE <= obtained.rate <= MAX_RATE:
                     return pcm, obtained
                 problem = problem or f"it gives {obtained.rate} Hz"
-            pcm.close()
+            _shut(alsa, pcm)
     raise NoMicrophone(f"cannot use the microphone {device!r}: {problem}; under its plughw: name ALSA converts")
 
 
@@ -256,7 +256,7 @@ def _ask(alsa: Any, device: str, form: str, rate: int) -> tuple[Any, Obtained]:
         if not 1 <= obtained.channels <= MAX_CHANNELS:
             raise _NotThis(f"it gives {obtained.channels} channels, more than {MAX_CHANNELS}")
     except BaseException:
-        pcm.close()
+        _shut(alsa, pcm)
         raise
     return pcm, obtained
 
@@ -278,6 +278,12 @@ def _obtained(alsa: Any, pcm: Any, wanted: dict[str, Any]) -> tuple[Obtained, bo
         period = pcm.setperiodsize(round(rate * LONG_PERIOD_SECONDS))
     form = names.get(code, f"format {code}")
     return Obtained(rate, form, channels, period, 4 * period), form not in FORMATS or form in ("S16_LE", "S24_3LE")
+
+
+def _shut(alsa: Any, pcm: Any) -> None:
+    for last in (pcm.drop, pcm.close):
+        with suppress(alsa.ALSAAudioError):  # of a device that has vanished, ALSA may say so once more
+            last()
 
 
 def alsaaudio() -> Any:
