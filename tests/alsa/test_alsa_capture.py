@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -227,6 +229,30 @@ def test_silence_of_a_driver(make: Callable[..., AlsaMicrophone]) -> None:
         microphone.hush(False)
         reading.end(wait=True)
     assert reading.error == "it gives no samples for 3 s"
+
+
+W_XOR_X = """
+import ctypes, sys
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):  # PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN
+    sys.exit(77)
+from whisperd.audio.capture import Capture
+capture, samples = Capture(sys.argv[1]), 0
+while samples < 3200:
+    samples += capture.read()[0].size
+capture.close()
+print("heard")
+"""
+
+
+def test_it_works_where_write_and_execute_memory_is_denied(make: Callable[..., AlsaMicrophone]) -> None:
+    """As systemd's MemoryDenyWriteExecute= does, through the same system call."""
+    with make(CARD) as microphone:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        command = [sys.executable, "-c", W_XOR_X, microphone.device]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
+    if done.returncode == 77:
+        pytest.skip("the kernel cannot deny it to a process: Linux 6.3 and newer can")
+    assert (done.stdout, done.stderr) == ("heard\n", "")
 
 
 def test_the_list_of_devices(make: Callable[..., AlsaMicrophone]) -> None:
