@@ -43,7 +43,7 @@ class FakePcm:
         self.channels = min(alsa.channels, key=lambda n: abs(n - wanted["channels"]))
         self.period = wanted["periodsize"]
         self.periods = wanted.get("periods", 4)
-        self.script: list[Any] = []
+        self.script: list[Any] = list(alsa.first)
         if alsa.version >= (0, 9, 1):
             self.info = self._info
 
@@ -110,6 +110,7 @@ class FakeAlsa:
     ) -> None:
         self.version, self.forms, self.rates, self.channels = version, forms, rates, channels
         self.significant = 0  # bits, where not as usual
+        self.first: list[Any] = []  # of the script of each device
         self.refuse: dict[tuple[str, int], int] = {}
         self.opened: list[FakePcm] = []
         self.descriptor = -1
@@ -347,6 +348,22 @@ def test_errors_of_a_read(opened: Any, code: int) -> None:
     with pytest.raises(DeviceLost) as caught:
         microphone.read()
     assert str(caught.value) == os.strerror(code)
+
+
+def test_an_error_of_the_start_is_an_error_of_opening(opened: Any) -> None:
+    alsa = FakeAlsa()
+    alsa.first = [alsa_error(errno.EIO)]
+    with pytest.raises(NoMicrophone, match=r"^cannot start the microphone 'mic': Input/output error$"):
+        opened(alsa)
+    assert alsa.opened[-1].closed
+
+
+def test_it_runs_from_its_opening_on(opened: Any) -> None:
+    alsa = FakeAlsa()
+    alsa.first = [block(320, 5), block(320, 6)]
+    microphone, pcm = opened(alsa)
+    assert len(pcm.script) == 1
+    assert [microphone.read()[0][0] for _ in range(2)] == [5, 6]
 
 
 def test_closing_what_is_gone(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:

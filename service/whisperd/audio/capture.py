@@ -91,7 +91,7 @@ class Obtained:
 
 
 class Capture:
-    """A capture device, open from construction to `close`.
+    """A capture device, open and running from construction to `close`.
 
     Attributes:
         obtained: what it gives.
@@ -102,7 +102,8 @@ class Capture:
         clock: seconds, monotonic.
 
     Raises:
-        NoMicrophone: it cannot be opened, or gives nothing that can be converted; or pyalsaaudio is missing.
+        NoMicrophone: it cannot be opened or started, or gives nothing that can be converted; or pyalsaaudio is
+            missing.
     """
 
     def __init__(self, device: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -119,13 +120,20 @@ class Capture:
         # A long period is not waited for: most devices count finer than they interrupt.
         long = self.obtained.period > 1.5 * BLOCK_SECONDS * self.obtained.rate
         self._patience = BLOCK_SECONDS if long else WAIT_SECONDS
-        self._running = False
+        self._running = False  # after an overrun it has to be started again, by a read without a wait
         self.overruns = 0
         self._lost = 0  # frames, not reported yet
         self._heard_at = self._counted_to = clock()
         # Frames that may come now without being too many.
         self._allowed_most = self.obtained.buffer + HASTE_SECONDS * self.obtained.rate
         self._allowed = self._allowed_most
+        # It is the first read that starts the device. Who has it open is to miss nothing from then on.
+        self._early: tuple[int, bytes] | None
+        try:
+            self._early = self._read()
+        except DeviceLost as error:
+            self.close()
+            raise NoMicrophone(f"cannot start the microphone {device!r}: {error}") from error
 
     def read(self) -> tuple[Int16Samples, int]:
         """Wait for samples, at most `WAIT_SECONDS`.
@@ -138,9 +146,9 @@ class Capture:
         """
         until = self._clock() + WAIT_SECONDS
         while True:
-            # It is the first read that starts the device: before it, no wait would end.
-            ready = self._running and self._wait()
-            frames, data = self._read()
+            early, self._early = self._early, None
+            ready = early is None and self._running and self._wait()
+            frames, data = early or self._read()
             now = self._clock()
             if frames > 0:
                 self._running = True

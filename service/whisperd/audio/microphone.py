@@ -69,7 +69,7 @@ class Microphone:
         """Let `listener` hear from now on. Opens the device for the first, without blocking the event loop.
 
         Opening takes milliseconds, with a broken device up to some seconds. When this is cancelled meanwhile, or
-        raises, `listener` has not joined. What the device gives from its opening on is heard by the first.
+        raises, `listener` has not joined. The device runs when this returns: what is said from then on is heard.
 
         Raises:
             NoMicrophone: the device cannot be opened, or has vanished and is being looked for. The text names it,
