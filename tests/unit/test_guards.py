@@ -93,8 +93,8 @@ def test_any_loop_comes_down_to_one_round(before: list[int], phrase: list[int]) 
 NOT_SAID = [
     (" you", -0.78, 0.98, 1.0, None, "silence"),  # hum
     (" you", -0.98, 0.96, 1.0, None, "silence"),  # road
-    (" Thank you.", -0.76, 0.82, 10.0, None, "silence"),  # music, 40 dB down
-    (" Thank you.", -0.76, 0.82, 10.0, 0.13, "silence"),
+    (" Thank you.", -0.76, 0.825, 10.0, None, "silence"),  # music, 40 dB down
+    (" Thank you.", -0.76, 0.825, 10.0, 0.13, "silence"),
     (" you", -1.31, 0.64, 1.0, None, "silence"),  # a high tone
     (" I'm going to go to the next station.", -1.79, 0.48, 10.0, None, "doubtful"),  # engine
     (" The", -3.54, 0.39, 10.0, None, "doubtful"),
@@ -118,6 +118,8 @@ SAID = [
     (" Fun Center", -1.18, 0.59, 1.4, 0.99),
     (" fun, laugh.", -0.66, 0.73, 1.5, 0.42),
     (" fun, laugh.", -0.66, 0.73, 1.5, None),
+    (" huh", -1.55, 0.727, 0.5, 0.3),  # "up", and a wiper in the rain
+    (" Yep.", -0.80, 0.807, 0.5, 0.19),  # "up", 30 dB down
     (" Looking", -2.05, 0.41, 0.9, 0.58),
     (" Do", -1.87, 0.46, 0.6, 0.35),
     (" you", -0.57, 0.29, 0.6, 0.26),
@@ -166,7 +168,7 @@ def test_a_confident_decoding_of_a_voice_is_never_lost(logprob: float, silence: 
 
 
 def test_more_voice_than_audio_does_not_count() -> None:
-    assert verdict(decoded(-0.9, 0.81), " you", 0.1, 5.0) == "silence"
+    assert verdict(decoded(-0.9, 0.83), " you", 0.1, 5.0) == "silence"
 
 
 def test_when_another_try_may_help() -> None:

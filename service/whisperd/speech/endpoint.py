@@ -56,8 +56,8 @@ class EndpointSettings:
         pre_roll_s: what belongs to an utterance before its first voiced frame: soft consonants, breath.
         pause_s: silence after which it is told that the speaker may be done.
         end_silence_s: silence after which the utterance has ended; not less than `pause_s`.
-        min_voice_s: an utterance with less voice than this is dropped. The shortest words have 0.29, what is
-            taken for a voice in a tone or in music 0.1 to 0.2.
+        min_voice_s: an utterance with less voice than this is dropped. The shortest words have 0.19 to 0.3, what
+            is taken for a voice in a tone or in music most often less.
         max_utterance_s: an utterance is cut before it is longer, pre-roll included.
 
     Raises:
@@ -67,7 +67,7 @@ class EndpointSettings:
     pre_roll_s: float = 0.3
     pause_s: float = 0.2
     end_silence_s: float = 0.6
-    min_voice_s: float = 0.2
+    min_voice_s: float = 0.15
     max_utterance_s: float = 60.0
 
     def __post_init__(self) -> None:

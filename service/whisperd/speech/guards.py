@@ -3,7 +3,7 @@
 The reference (openai/whisper, decoding.py and transcribe.py; Radford et al. 2022, section 4.5) goes by the
 decoder's own doubt. Here something is known that it does not ask for: for how long a voice was heard. Where it was
 for long, the decoder must be very sure that nobody spoke; where it hardly was, little doubt is enough. The figures
-are from 540 decodings of noise and 876 of voices (docs/models.md), and err on the side of words.
+are from 860 decodings of noise and 1484 of voices (docs/models.md), and err on the side of words.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from .decoding import LOOP_MAX_PERIOD, LOOP_MIN_TOKENS, LOOP_REPEATS, Decoded
 #: Nobody spoke if the no-speech probability is over the first and the mean log-probability under the second: the
 #: reference's rule, for where nobody asked for a voice.
 NO_SPEECH_PROB, NO_SPEECH_LOGPROB = 0.6, -1.0
-#: Its first number where one was heard: by 0.6 two clips in white noise lose their words, at 0.63 and 0.66.
-HEARD_NO_SPEECH_PROB = 0.7
+#: Its first number where one was heard: voices in white noise and rain have up to 0.73, a wiper alone 0.75.
+HEARD_NO_SPEECH_PROB = 0.74
 #: The reference's: a text that repeats itself, and one that is worth another try.
 MAX_COMPRESSION_RATIO = 2.4
 FALLBACK_LOGPROB = -1.0
 
-#: Seconds of voice that make it certain that somebody spoke: the shortest words ("no", "you") have 0.26 and more,
-#: what is taken for a voice in music, tones and wipers most often less.
+#: Seconds of voice that make it certain that somebody spoke: the shortest words ("no", "you", "up") have 0.19 to
+#: 0.3, what is taken for a voice in music, tones and wipers most often less.
 CERTAIN_VOICE_S = 0.25
-#: Without certainty, a no-speech probability that is so high needs less doubt: "you" in a hum has 0.93 to 0.98, a
-#: voice at most 0.73.
-SURE_NO_SPEECH_PROB, SURE_NO_SPEECH_LOGPROB = 0.8, -0.5
+#: Without certainty, a no-speech probability that is so high needs less doubt: "you" in a hum has 0.93 to 0.98,
+#: "thank you" in music 0.82, the shortest voice at most 0.81.
+SURE_NO_SPEECH_PROB, SURE_NO_SPEECH_LOGPROB = 0.82, -0.5
 #: Mean log-probability and no-speech probability of a guess, as of what is made of an engine or a whistle: with a
 #: certain voice, and without.
 CERTAIN_GUESS = (-2.2, 0.5)
