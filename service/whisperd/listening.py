@@ -160,7 +160,8 @@ class Listening:
         if new:
             if not self._chunks:
                 self._chunks = True
-                actions.append(self._send("transcript-start", {"language": self.request.options.language}))
+                language = self.request.options.language
+                actions.append(self._send("transcript-start", {"language": language} if language else {}))
             actions.append(self._send("transcript-chunk", {"text": new}))
             self._told = text
         return actions
