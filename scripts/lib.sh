@@ -55,6 +55,8 @@ ensure_venv() {
 ensure_alsa() {
     local include log="$VENV/pyalsaaudio.log"
     [ ! -e "$VENV/.meta-whisper-alsa" ] || return 0
+    # What failed once is not tried again at every start.
+    [ -n "${2:-}" ] || [ "$1" = dev ] || [ ! -e "$log" ] || return 0
     include=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')
     if [ ! -e "$include/Python.h" ] || [ ! -e /usr/include/alsa/asoundlib.h ] || ! command -v gcc >/dev/null; then
         [ -z "${2:-}" ] || say "without a microphone; for one: apt install gcc libasound2-dev python3-dev, and run this again"

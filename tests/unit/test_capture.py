@@ -426,9 +426,21 @@ def test_nothing_but_overruns_is_a_lost_device(opened: Any, clock: Clock) -> Non
         return OVERRUN
 
     pcm.script = [later] * 1000
-    with pytest.raises(DeviceLost, match="no samples for 3 s"):
+    with pytest.raises(DeviceLost, match="overruns again and again"):
         for _ in range(100):
             microphone.read()
+    assert len(pcm.script) > 980
+
+
+def test_a_process_that_was_stopped_for_long_has_lost_samples_and_no_device(opened: Any, clock: Clock) -> None:
+    microphone, pcm = opened(FakeAlsa())
+    pcm.script = [block(320)]
+    microphone.read()
+    clock.now += 60.0
+    pcm.script = [OVERRUN, (0, b""), block(320, 8)]
+    lost = [microphone.read() for _ in range(2)]
+    assert sum(samples.size for samples, _ in lost) == 320
+    assert sum(missing for _, missing in lost) == 60 * 16_000
 
 
 # --- the end of data ------------------------------------------------------------------------------------------

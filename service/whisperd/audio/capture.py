@@ -53,6 +53,9 @@ WAIT_SECONDS: Final = 0.25
 SILENT_SECONDS: Final = 3.0
 """A device that gives nothing for so long is gone, even if ALSA does not say so."""
 
+MAX_IN_VAIN: Final = 10
+"""Overruns after each other. A process that was stopped for long has one, and goes on."""
+
 HASTE_SECONDS: Final = 0.5
 """Audio that may come before its time, beside what the buffer held. What is faster is no clock: it has ended."""
 
@@ -123,7 +126,8 @@ class Capture:
         self._running = False  # after an overrun it has to be started again, by a read without a wait
         self.overruns = 0
         self._lost = 0  # frames, not reported yet
-        self._heard_at = self._counted_to = clock()
+        self._heard_at = self._counted_to = self._alive_at = clock()
+        self._in_vain = 0  # overruns since the last samples
         # Frames that may come now without being too many.
         self._allowed_most = self.obtained.buffer + HASTE_SECONDS * self.obtained.rate
         self._allowed = self._allowed_most
@@ -156,7 +160,7 @@ class Capture:
             self._running = frames == 0
             if frames == -errno.EPIPE:
                 self._overrun(now)
-            if now - self._heard_at > SILENT_SECONDS:
+            if now - self._alive_at > SILENT_SECONDS:
                 raise DeviceLost(f"it gives no samples for {SILENT_SECONDS:g} s")
             if now >= until:
                 return np.zeros(0, np.int16), 0
@@ -181,7 +185,8 @@ class Capture:
         self._allowed = min(self._allowed_most, self._allowed + earned) - frames
         if self._allowed < 0:
             raise DeviceLost("its data has ended: it gives samples faster than time passes")
-        self._heard_at = self._counted_to = now
+        self._heard_at = self._counted_to = self._alive_at = now
+        self._in_vain = 0
         data = data[: frames * self._frame_bytes]
         if self.obtained.form == "S24_LE":  # the upper byte of four means nothing
             data = (np.frombuffer(data, "<i4") << 8).tobytes()
@@ -194,7 +199,10 @@ class Capture:
         # The buffer was full, and the recovery has emptied it: everything since the last samples is gone.
         self.overruns += 1
         self._lost += max(self.obtained.buffer, round((now - self._counted_to) * self.obtained.rate))
-        self._counted_to = now
+        self._counted_to = self._alive_at = now
+        self._in_vain += 1
+        if self._in_vain > MAX_IN_VAIN:
+            raise DeviceLost("it overruns again and again, and gives no samples")
 
     def _wait(self) -> bool:
         return bool(self._poll.poll(1000 * self._patience))

@@ -94,13 +94,16 @@ class Reader:
 
     async def end(self) -> str:
         """Wait until no more samples come, and give the reason."""
+        seen = 0.0
         while True:
             done, _ = await asyncio.wait((self.ended,), timeout=STUCK_SECONDS / 2)
             if done:
                 return self.ended.result()
-            if time.monotonic() - self._alive_at > STUCK_SECONDS:
+            # Not at the first look: where the whole process was stopped, the thread has yet to come to life again.
+            if seen == self._alive_at and time.monotonic() - seen > STUCK_SECONDS:
                 self.stop()
                 return f"a read has not come back for {STUCK_SECONDS:g} s"
+            seen = self._alive_at
 
     # --- on the thread ------------------------------------------------------------------------------------------
 
