@@ -112,6 +112,7 @@ class LiveStream:
         self._job: _Job | None = None
         self._pace = PARTIAL_STEP_S
         self._stopped = False
+        self._voiced = False  # what was told last
         self._levels = levels
         self._level = np.empty(0, np.int16)  # less than a level's samples
         self._out: list[Output] = []
@@ -200,6 +201,7 @@ class LiveStream:
                 if utterance is None:
                     self._begin(change.at)
                 else:
+                    self._voice(change.at)
                     self._go_on(utterance)
             elif utterance is None:
                 continue
@@ -223,6 +225,7 @@ class LiveStream:
             utterance.voiced = utterance.voiced_before + change.voiced
         if self._mode is Mode.PUSH_TO_TALK:
             utterance.voiced_before = utterance.voiced
+            self._silence(change.at)
         elif isinstance(change, Ended):
             self._close(utterance, change.until)
         else:
@@ -231,7 +234,19 @@ class LiveStream:
     def _begin(self, at: int) -> None:
         self._open = Utterance(self._count, at, at, looked=at, voice_end=at)
         self._count += 1
-        self._out.append(VoiceStarted(at))
+        self._voice(at)
+
+    def _voice(self, at: int) -> None:
+        """Tell that there is a voice, unless that was the last that was told of it."""
+        if not self._voiced:
+            self._voiced = True
+            self._out.append(VoiceStarted(at))
+
+    def _silence(self, at: int) -> None:
+        """Tell that there is none any more."""
+        if self._voiced:
+            self._voiced = False
+            self._out.append(VoiceStopped(at))
 
     def _go_on(self, utterance: Utterance) -> None:
         if utterance.paused is None:
@@ -251,7 +266,7 @@ class LiveStream:
         utterance.end = end
         self._open = None
         self._owed.append(utterance)
-        self._out.append(VoiceStopped(min(max(utterance.voice_end, utterance.start), end)))
+        self._silence(min(max(utterance.voice_end, utterance.start), end))
         if self._job and self._job.utterance is utterance and (not self._job.final or self._job.end != end):
             self._drop_job()
         if utterance.ahead and utterance.ahead[0] == end and self._owed[0] is utterance:
@@ -265,7 +280,7 @@ class LiveStream:
         self._open = None
         if self._job and self._job.utterance is utterance:
             self._drop_job()
-        self._out.append(VoiceStopped(max(utterance.voice_end, utterance.start)))
+        self._silence(max(utterance.voice_end, utterance.start))
         self._nothing(utterance.number, utterance.start)
 
     def _nothing(self, number: int, start: int) -> None:

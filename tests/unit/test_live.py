@@ -259,6 +259,9 @@ def test_push_to_talk_is_one_utterance_until_it_is_stopped() -> None:
     asked = len(stage.asked)
     stage.stop()
     assert stage.texts() == ["w2 w3 w4 w5 w6"]
+    # When the voice is heard is told all the same.
+    voice = [type(output) for output in stage.told if isinstance(output, (VoiceStarted, VoiceStopped))]
+    assert voice == [VoiceStarted, VoiceStopped] * 2
     assert len(stage.asked) == asked  # made in the pause, and nothing was said since
     assert stage.of(Done) == [Done(1)]
 

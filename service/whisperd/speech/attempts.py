@@ -61,9 +61,14 @@ class Ask:
 
 @dataclass(frozen=True)
 class Found:
-    """The best decoding of a window, its text, and how many others were needed for it."""
+    """The best decoding of a window, and how many others were needed for it.
+
+    Attributes:
+        tokens, text: what there is to tell: those of the decoding, without repetitions if it lost its way.
+    """
 
     decoded: Decoded
+    tokens: tuple[int, ...]
     text: str
     fallbacks: int
 
@@ -121,13 +126,13 @@ class Attempts:
 
     def _cut(self, decoded: Decoded, ask: Ask, fallbacks: int) -> Found:
         """What was found, without its repetitions if it did not come to an end; but with all that stands."""
+        tokens = decoded.tokens
         if not decoded.ended:
-            stable = len(ask.known.stable)
-            tokens = max(guards.without_repeats(decoded.tokens), decoded.tokens[:stable], key=len)
-            if tokens[:stable] != decoded.tokens[:stable]:
-                tokens = decoded.tokens[:stable]
-            decoded = replace(decoded, tokens=tokens, logprobs=decoded.logprobs[: len(tokens)])
-        return Found(decoded, self._tokenizer.decode(decoded.tokens), fallbacks)
+            tokens = guards.without_repeats(tokens)
+            stands = len(ask.known.stable)
+            if tokens[:stands] != decoded.tokens[:stands]:
+                tokens = decoded.tokens[:stands]
+        return Found(decoded, tokens, self._tokenizer.decode(tokens), fallbacks)
 
     def decode(
         self, window: Window, ask: Ask, *, full: bool, attend: bool = False, temperature: float = 0.0

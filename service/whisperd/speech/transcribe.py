@@ -198,7 +198,7 @@ class Transcriber:
         standing = 0
         if found.decoded.ended and not found.fallbacks:
             standing = self._policy.standing(known, found.decoded, -(-log_mel.shape[1] // 2))
-        tokens = found.decoded.tokens
+        tokens = found.tokens
         count = settle(tokens, standing, known, self._tokenizer.decode_bytes)
         partial = Partial(
             stable=self._tokenizer.decode(tokens[:count]).lstrip(),
@@ -252,7 +252,7 @@ class Transcriber:
             start_s=start / SAMPLE_RATE,
             end_s=end / SAMPLE_RATE,
             text=found.text,
-            tokens=decoded.tokens,
+            tokens=found.tokens,
             avg_logprob=decoded.avg_logprob,
             no_speech_prob=decoded.no_speech_prob,
         )
