@@ -39,8 +39,9 @@ from .utterance import (
     VoiceStopped,
 )
 
-FIRST_PARTIAL_S: Final = 0.7
-"""Of an utterance, pre-roll included, before the first pass: less holds hardly a word."""
+FIRST_PARTIAL_S: Final = 1.0
+"""Of an utterance, before the first pass. Up to 0.56 s of that lie before the voice is certain, and of less than half a
+second of voice Whisper makes a guess: "Yeah." of "How"."""
 
 PARTIAL_STEP_S: Final = 0.3
 """New audio for which a pass is worth while. Where a pass takes longer than this, as long as it takes: so that
