@@ -14,7 +14,7 @@ import fake_daemon
 import numpy as np
 import pytest
 from fake_daemon import FakeEngine, peer, serve
-from whisperd import client as client_module
+from whisperd import client_connection, client_errors
 from whisperd.client import (
     Client,
     ClientError,
@@ -185,10 +185,11 @@ def test_cancel_where_sending_was_interrupted_closes(client: Client, engine: Fak
         def __init__(self, inner: socket.socket) -> None:
             self._inner = inner
 
-        def sendall(self, data: bytes) -> None:
-            self._inner.sendall(data[:1000])
+        def send(self, data: bytes) -> int:
             if len(data) > 1000:
+                self._inner.send(data[:1000])
                 raise KeyboardInterrupt
+            return self._inner.send(data)
 
         def __getattr__(self, name: str) -> Any:
             return getattr(self._inner, name)
@@ -234,7 +235,7 @@ def test_a_socket_of_another_group(path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     with pytest.raises(PermissionDenied) as caught:
         Client(path).connect()
-    group = client_module._group_of(str(path))
+    group = client_errors._group_of(str(path))
     assert f"sudo usermod -aG {group} $USER" in caught.value.text and "log in again" in caught.value.text
     # A folder that may not even be looked into says nothing of the group.
     with pytest.raises(PermissionDenied, match="usermod -aG whisper"):
@@ -366,7 +367,7 @@ def test_events_nobody_waits_for_are_bounded(path: Path) -> None:
     says = HELLO + stray + encode(Event("status", {"state": "idle"}))
     with peer(path, says, then_close=False), Client(path) as client:
         assert client.status() == {"state": "idle"}
-        assert len(client._kept) == client_module.MAX_KEPT_EVENTS
+        assert len(client._kept) == client_connection.MAX_KEPT_EVENTS
 
 
 def test_every_error_of_the_client_is_one_sentence_for_a_person() -> None:
