@@ -177,18 +177,19 @@ class Connection(asyncio.Protocol):
 
     def _send(self, action: Send) -> None:
         """Write an event; one that does not have to be there is not put in line behind what is not taken."""
-        behind = self._transport.get_write_buffer_size() > 0
-        if behind and action.newest:
-            self._held = action.event
-        elif not (behind and action.lossy):
-            self._held = None  # what is written now tells more
-            self._transport.write(encode(action.event))
+        if self._transport.get_write_buffer_size() > 0:
+            if action.newest:
+                self._held = action.event
+            if action.newest or action.lossy:
+                return
+        elif self._held is not None and action.lossy:
+            self._transport.write(encode(self._held))
+        self._held = None  # written, or overtaken by what tells more
+        self._transport.write(encode(action.event))
 
     def _hear(self, ear: _Ear, actions: Callable[[Session], list[Action]]) -> None:
         """What a microphone has to say; of one that is not listened to any more, nothing."""
         if ear is self._ear:
-            if self._held is not None and not self._transport.get_write_buffer_size():
-                self._send(Send(self._held))
             self._do(actions(self._session))
 
     def _deafen(self) -> None:

@@ -220,6 +220,9 @@ class Intake(Jobs):
         if ride is not None:
             self._follow(ride, ride.abandon())
 
+    def _answering(self) -> list[Listening]:
+        return [stream for stream in self._streams if stream is not self._ride and stream is not self._stream]
+
     # --- helpers ----------------------------------------------------------------------------------------------
 
     def _the_clip(self) -> Clip:

@@ -89,8 +89,8 @@ class Jobs:
 
     @property
     def busy(self) -> bool:
-        """Whether an answer is owed, or somebody is listened to."""
-        return bool(self._owed()) or bool(self._streams)
+        """Whether an answer is owed, or the microphone is listened to: then a silent client is no idle one."""
+        return bool(self._owed() or self._answering())
 
     # --- what the daemon tells --------------------------------------------------------------------------------
 
@@ -166,8 +166,16 @@ class Jobs:
 
     # --- live streams -----------------------------------------------------------------------------------------
 
+    def _answering(self) -> list[Listening]:
+        """The streams that do not wait for audio of the client."""
+        return self._streams
+
     def _new_stream(self, request: Request, mode: Mode, *, clip: bool) -> Listening:
-        """Begin to follow a stream; raises QueueFull where its share of the memory is not to be had."""
+        """Begin to follow a stream; raises QueueFull where its share of the memory is not to be had, or there are
+        too many already.
+        """
+        if len(self._streams) >= self._limits.max_jobs_per_connection:
+            raise QueueFull(f"{self._limits.max_jobs_per_connection} streams of this connection are not over yet")
         self._budget.take(SHARE)
         made = self._service.new_stream(mode, request.vad_sensitivity, self._new_key, clip=clip)
         stream = Listening(made, request, extended=self._extended, clip=clip)

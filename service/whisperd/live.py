@@ -40,7 +40,7 @@ from .utterance import (
 )
 
 FIRST_PARTIAL_S: Final = 1.0
-"""Of an utterance, before the first pass. Up to 0.56 s of that lie before the voice is certain, and of less than half a
+"""Of an utterance, before the first pass. Up to 0.56 s of that lie before the voice, and of less than half a
 second of voice Whisper makes a guess: "Yeah." of "How"."""
 
 PARTIAL_STEP_S: Final = 0.3

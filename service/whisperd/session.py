@@ -20,7 +20,6 @@ from .clip import Budget
 from .errors import Cancelled, ShuttingDown, UnexpectedEvent, WhisperdError
 from .intake import DROPPED, REQUESTING, Intake, Phase
 from .jobs import Service
-from .listening import Listening
 from .protocol import Request
 from .speech.types import Int16Samples
 from .wire import Decoder, Event
@@ -232,7 +231,7 @@ class Session(Intake):
             self._request = Request()
             self._phase = DROPPED[self._phase]
             count += 1
-        for stream in self._cancellable():
+        for stream in self._answering():
             if request_id in (None, stream.request.id):
                 self._abandon(stream, Cancelled.code)
                 count += 1
@@ -241,10 +240,6 @@ class Session(Intake):
         self._close_if_drained()
 
     # --- helpers ----------------------------------------------------------------------------------------------
-
-    def _cancellable(self) -> list[Listening]:
-        """Live streams, but for what belongs to the clip that is being received."""
-        return [stream for stream in self._streams if stream is not self._ride and stream is not self._stream]
 
     def _need_hello(self, event: Event) -> None:
         if not self._extended:

@@ -381,3 +381,22 @@ def test_whatever_ends_it_everything_is_let_go_of(source: str, end: str) -> None
     assert talk.budget.held_s == 0
     assert not talk.session.busy
     assert talk.session._microphone is None
+
+
+def test_a_client_that_sends_nothing_more_is_not_waited_for() -> None:
+    talk = LiveTalk()
+    talk.hello()
+    talk.send("transcribe", live=True).send("audio-start", **FORM).speak(1.0)
+    assert not talk.session.busy  # so that it is closed when it has been silent for too long
+    assert listening().session.busy
+
+
+def test_streams_of_one_connection_are_bounded() -> None:
+    talk = LiveTalk(max_jobs_per_connection=1)
+    talk.hello()
+    talk.send("listen", id="m")
+    talk.taken()
+    # A clip beside it is not followed, but transcribed.
+    talk.send("audio-start", **FORM).speak(2.0).send("audio-stop")
+    assert talk.submitted[-1].options.live is None
+    assert "transcript" in talk.kinds()
