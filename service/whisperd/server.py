@@ -148,6 +148,9 @@ class Server:
             "requests": self._requests,
             "failed": self._failed,
             "buffered_seconds": round(self._budget.held_s, 3),
+            "listening": self.mic.listeners,
+            "microphone_samples": self.mic.samples,
+            "microphone_lost": self.mic.lost,
             "uptime_seconds": round(self.clock() - self._begun, 3),
             **self.reload_state,
         }

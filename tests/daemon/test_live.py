@@ -168,6 +168,12 @@ def test_a_file_that_is_sent_at_once_gets_its_transcript_and_nothing_else(daemon
     assert talk.kinds() == ["transcript"]
 
 
+def test_without_the_network_loudness_tells_where_speech_is(base: Path, tmp_path: Path) -> None:
+    with DaemonProcess(base, tmp_path, {"WHISPERD_MODEL_VAD": ""}) as daemon:
+        talk = streamed(daemon, joined(quiet(0.6), COMMAND_PCM, quiet(1.2)))
+        assert [word_errors(COMMAND.text, data["text"]) for data in talk.of("transcript")] == [0]
+
+
 # --- the microphone -------------------------------------------------------------------------------------------
 
 
@@ -199,6 +205,10 @@ def test_the_microphone_hands_free(microphone: AlsaMicrophone, listening: Daemon
         assert word_errors(SENTENCE.text, final["text"]) == 0
         talk.send("listen-stop", id="m")
         assert talk.wait("listen-stopped")[1] == {"id": "m", "utterances": 1}
+        talk.send("status")
+        status = talk.wait("status")[1]
+        assert status["microphone_samples"] >= 4 * 16_000
+        assert (status["microphone_lost"], status["listening"]) == (0, 0)
     check_stable(talk)
     assert talk.of("overrun") == []
     assert "microphone mic is open" in listening.log

@@ -65,6 +65,11 @@ class Microphone:
         self._missing = ""  # why the device is not there, while it is looked for
         self._stopped = False
 
+    @property
+    def listeners(self) -> int:
+        """How many listen now."""
+        return len(self._listeners)
+
     async def join(self, listener: Listener) -> None:
         """Let `listener` hear from now on. Opens the device for the first, without blocking the event loop.
 
