@@ -17,7 +17,7 @@ from typing import Any
 
 FOLDER = "tests/systemd"
 TOOLS = ("mmdebstrap", "systemd-nspawn", "systemd-analyze", "nsenter", "chroot")
-PACKAGES = ("systemd", "python3-venv", "dbus")
+PACKAGES = ("systemd", "python3-venv", "dbus", "libasound2", "libasound2-data")
 
 MEMBER, STRANGER = "anna", "bert"
 """A user in the group whisper, and one who is not."""
