@@ -26,6 +26,9 @@ FALLBACK_LOGPROB = -1.0
 #: Seconds of voice that make it certain that somebody spoke: the shortest words ("no", "you", "up") have 0.19 to
 #: 0.3, what is taken for a voice in music, tones and wipers most often less.
 CERTAIN_VOICE_S = 0.25
+#: With less voice than this, and no more than this share of what was heard, as in music, less doubt is enough.
+LITTLE_VOICE_S, LITTLE_VOICE_SHARE = 0.5, 0.4
+LITTLE_NO_SPEECH_PROB, LITTLE_LOGPROB = 0.68, -1.2
 #: Without certainty, a no-speech probability that is so high needs less doubt: "you" in a hum has 0.93 to 0.98,
 #: "thank you" in music 0.82, the shortest voice at most 0.81.
 SURE_NO_SPEECH_PROB, SURE_NO_SPEECH_LOGPROB = 0.82, -0.5
@@ -99,7 +102,11 @@ def verdict(decoded: Decoded, text: str, audio_s: float, voiced_s: float | None)
     if voiced_s is not None and voiced_s <= 0:
         return "no-voice"
     voiced = None if voiced_s is None else min(voiced_s, audio_s)
-    if not any(char.isalnum() for char in text) or _REMARK.fullmatch(text) or _silent(decoded, text, voiced):
+    if (
+        not any(char.isalnum() for char in text)
+        or _REMARK.fullmatch(text)
+        or _silent(decoded, text, audio_s, voiced)
+    ):
         return "silence"
     if _goes_round(decoded, text) or _guessed(decoded, text, voiced):
         return "doubtful"
@@ -112,10 +119,13 @@ def _goes_round(decoded: Decoded, text: str) -> bool:
     return lost and compression_ratio(text) > MAX_COMPRESSION_RATIO
 
 
-def _silent(decoded: Decoded, text: str, voiced: float | None) -> bool:
+def _silent(decoded: Decoded, text: str, audio_s: float, voiced: float | None) -> bool:
     """Whether the decoder says that nobody spoke."""
     silence, confidence = decoded.no_speech_prob, decoded.avg_logprob
     if silence > (NO_SPEECH_PROB if voiced is None else HEARD_NO_SPEECH_PROB) and confidence < NO_SPEECH_LOGPROB:
+        return True
+    little = voiced is not None and voiced < min(LITTLE_VOICE_S, LITTLE_VOICE_SHARE * audio_s)
+    if little and silence > LITTLE_NO_SPEECH_PROB and confidence < LITTLE_LOGPROB:
         return True
     if voiced is not None and voiced >= CERTAIN_VOICE_S:
         return False
