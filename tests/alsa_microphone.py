@@ -8,7 +8,7 @@
 
 Two kinds. `FILE` is alsa-lib's own `file` plugin over `null` and needs no compiler. It has a clock only through
 the FIFO, cannot be polled, and when its writer goes it gives, as fast as it is read, what was in memory: up to a
-second of noise before the capture finds out. Its reads must be of the writer's blocks, 20 ms: pyalsaaudio 0.10 and
+second of noise before the capture finds out. Its reads must be of the writer's blocks, 50 ms: pyalsaaudio 0.10 and
 newer. `CARD` is a plugin of these tests, tests/alsa/device.c: it can be polled, overruns, vanishes and is picky as
 a sound card, and gives nothing but what was played into it.
 """
@@ -32,7 +32,7 @@ from typing import Any
 
 import rootfs
 
-BLOCK_SECONDS = 0.02
+BLOCK_SECONDS = 0.05
 LATE_SECONDS = 0.1
 """A writer that is later than this begins a new schedule: it does not catch up faster than time passes."""
 

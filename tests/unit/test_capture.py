@@ -209,11 +209,11 @@ def test_the_best_of_what_the_device_has(
 
 def test_what_needs_no_second_try_has_none() -> None:
     alsa = FakeAlsa()
-    assert negotiate(alsa, "mic")[1] == Obtained(16_000, "S16_LE", 1, 320, 8000)
+    assert negotiate(alsa, "mic")[1] == Obtained(16_000, "S16_LE", 1, 800, 8000)
     assert len(alsa.opened) == 1
     assert (
-        str(Obtained(48_000, "S32_LE", 2, 960, 24_000))
-        == "48000 Hz, S32_LE, 2 channels, period 20 ms, buffer 500 ms"
+        str(Obtained(48_000, "S32_LE", 2, 2400, 24_000))
+        == "48000 Hz, S32_LE, 2 channels, period 50 ms, buffer 500 ms"
     )
 
 
