@@ -136,10 +136,11 @@ def read_transcribe(event: Event, model: ModelInfo, *, extended: bool) -> Reques
     task = read_text(event, "task")
     priority = _PRIORITIES[_choice(event, "priority", "final", tuple(_PRIORITIES))]
     options = Options(language=language) if task is None else Options(language=language, task=task)
-    live = event.data.get("live", event.type == "listen")
+    live = event.data.get("live", False)
     if not isinstance(live, bool):
         raise BadEvent(f"{event.type}: live must be true or false, not {reprlib.repr(live)}")
     mode = Mode(_choice(event, "mode", Mode.HANDS_FREE.value, tuple(m.value for m in Mode)))
+    live = live or event.type == "listen"
     return Request(read_id(event), options, priority, mode if live else None, sensitivity)
 
 

@@ -239,6 +239,13 @@ def test_a_wrong_listen_is_refused_and_costs_nothing(data: dict[str, Any], code:
     assert not talk.session.busy
 
 
+def test_listening_is_always_live() -> None:
+    talk = LiveTalk()
+    talk.hello()
+    talk.send("listen", live=False)
+    assert any(isinstance(action, Listen) for action in talk.taken())
+
+
 def test_listen_says_hello_first_and_once_at_a_time() -> None:
     assert LiveTalk().send("listen").codes() == ["unexpected-event"]
     talk = listening()
