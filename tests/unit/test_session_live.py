@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_live import Cue, Cues, ended, paused, spoken, started
 from test_session import FORM, Daemon, Talk
 from whisperd.actions import Action, Cancel, Close, Listen, Report, Submit, Unlisten, Warn
@@ -407,3 +409,94 @@ def test_streams_of_one_connection_are_bounded() -> None:
     talk.send("audio-start", **FORM).speak(2.0).send("audio-stop")
     assert talk.submitted[-1].options.live is None
     assert "transcript" in talk.kinds()
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.sampled_from(
+            [
+                ("hello", {"protocol": 1}),
+                ("listen", {"id": "m"}),
+                ("listen", {"mode": "push-to-talk"}),
+                ("listen", {"mode": "?"}),
+                ("listen-stop", {}),
+                ("listen-stop", {"id": "m"}),
+                ("cancel", {}),
+                ("cancel", {"id": "m"}),
+                ("transcribe", {"id": "t", "live": True}),
+                ("transcribe", {"id": "u"}),
+                ("audio-start", FORM),
+                ("audio-stop", {}),
+                ("devices", {}),
+            ]
+        ),
+        st.tuples(st.sampled_from(["hear", "push", "wait", "work", "refuse"]), st.integers(1, 9)),
+        st.sampled_from([("open", 0), ("fail", 0), ("lost", 0)]),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(STEPS, st.sampled_from(["lost", "eof", "shutdown"]))
+def test_whatever_order_things_happen_in_nothing_breaks_and_nothing_is_kept(
+    happening: list[tuple[str, Any]], end: str
+) -> None:
+    cues = [
+        cue for at in range(0, 60, 4) for cue in (started(at + 0.5), paused(at + 2.0), ended(at + 2.4, at + 2.0))
+    ]
+    daemon, limits = LiveDaemon(cues), Limits()
+    budget = Budget(limits.max_buffered_seconds)
+    session = Session(daemon, limits, budget)
+    waiting: list[Submit] = []
+    now = 0.0
+
+    def do(actions: list[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Submit):
+                waiting.append(action)
+                do(session.job_queued(action.key, len(waiting)))
+
+    def work() -> None:
+        action = waiting.pop(0)
+        live = action.options.live
+        result = spoken(action.pcm, live.known) if live else Transcription("x", "en", 1.0, (), Timings(0, 0, 0))
+        do(session.job_done(action.key, Outcome(result, 0.0, 0.1)))
+
+    def receive(kind: str, data: dict[str, Any], payload: bytes = b"") -> None:
+        session.receive_data(encode(Event(kind, data, payload)), now)
+        while (actions := session.next_actions()) is not None:
+            do(actions)
+
+    def push(times: int) -> None:
+        nonlocal now
+        for _ in range(times):
+            now += 0.1
+            receive("audio-chunk", FORM, SECOND[:1600].tobytes())
+
+    def wait(seconds: int) -> None:
+        nonlocal now
+        now += seconds
+
+    deeds: dict[str, Callable[[int], object]] = {
+        "hear": lambda times: [do(session.heard(SECOND[:8000], 0)) for _ in range(times)],
+        "push": push,
+        "wait": wait,
+        "work": lambda _: waiting and work(),
+        "refuse": lambda _: waiting and do(session.job_refused(waiting.pop(0).key, QueueFull("busy"))),
+        "open": lambda _: do(session.microphone_opened()),
+        "fail": lambda _: do(session.microphone_failed(NoMicrophone("gone"))),
+        "lost": lambda _: do(session.microphone_lost("gone", 1.0) + session.microphone_restored()),
+    }
+    for what, how in happening:
+        if isinstance(how, dict):
+            receive(what, how)
+        else:
+            deeds[what](how)
+    finish = {"lost": session.connection_lost, "eof": session.receive_eof, "shutdown": session.shutdown}
+    do(finish[end]())
+    while waiting:
+        work()
+    assert session.closed
+    assert not session.busy
+    assert budget.held_s == 0
