@@ -50,7 +50,7 @@ do_install:append() {
 }
 
 # The tests that need no more than the daemon and pytest. The others want the converter, or hypothesis as it is today.
-PTEST_TESTS = "cli client listen logs scheduler systemd"
+PTEST_TESTS = "cli client listen listen_cli listen_terminal live_client logs scheduler systemd"
 
 do_install_ptest() {
     install -d ${D}${PTEST_PATH}/tests/data ${D}${PTEST_PATH}/tests/unit

@@ -30,6 +30,7 @@ STDLIB = {
     "logging": "python3-logging",
     "socket": "python3-io",
     "tempfile": "python3-io",
+    "termios": "python3-io",
 }
 #: Recipes of the other projects' modules. tomli stands in for tomllib, which Python has from 3.11.
 OTHERS = {

@@ -9,22 +9,34 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from whisperd import __version__
+from whisperd.cli_output import (
+    FAILED,
+    INTERRUPTED,
+    OK,
+    UNREACHABLE,
+    USAGE,
+    complain,
+    print_json,
+    printable,
+    remark,
+)
+from whisperd.cli_progress import Progress, progress
 from whisperd.client import Client, ClientError, Transcript, Unreachable
 from whisperd.errors import WhisperdError
 
 if TYPE_CHECKING:
     from whisperd.speech.types import Int16Samples
 
+__all__ = ["FAILED", "INTERRUPTED", "OK", "UNREACHABLE", "USAGE", "main"]
+
 DEFAULT_SOCKET = "/run/whisperd/whisperd.sock"
-OK, FAILED, USAGE, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
 #: For the daemon to confirm that it has stopped working for us.
 CANCEL_SECONDS = 2.0
 
@@ -34,12 +46,31 @@ examples:
   whisperctl transcribe --language de *.mp3 > texts.txt
   whisperctl transcribe --json interview.flac | jq .segments
   arecord -d 5 -f S16_LE -r 16000 | whisperctl transcribe -
+  whisperctl listen                            # speak; Ctrl-C ends
+  whisperctl devices
   whisperctl --socket /tmp/whisperd.sock status
 
 The socket is, in this order: --socket, $WHISPERD_SOCKET_PATH, /run/whisperd/whisperd.sock.
 
 exit codes: 0 done, 1 a file or the request failed, 2 wrong usage, 3 the daemon cannot be reached, 130 Ctrl-C
 With --json, a file that failed has an object with "error" ("code", "text", "retry"); its text is on stderr too.
+"""
+
+LISTEN_EPILOG = """\
+examples:
+  whisperctl listen                            what stands is bright, what may still change is dim
+  whisperctl listen --push-to-talk             Enter or Space ends what you say, and begins anew
+  whisperctl listen --once --language de       one sentence, and done: for scripts
+  whisperctl listen >> notes.txt               only final texts, one a line
+  whisperctl listen --json | jq -r 'select(.type == "partial") | .stable + .unstable'
+  whisperctl listen --device plughw:CARD=Headset
+  whisperctl listen --file talk.flac
+
+Ctrl-C ends it, and what is being said is still printed; a second Ctrl-C leaves at once.
+What becomes of the microphone, and audio that was lost, is told on stderr.
+
+exit codes: 0 ended by Ctrl-C, --once or the file's end, 1 the microphone, the file or an utterance failed,
+2 wrong usage, 3 the daemon cannot be reached, 130 a second Ctrl-C
 """
 
 
@@ -55,13 +86,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a closed pipe is expected, and not when Python ends
         return code
     except Unreachable as error:
-        _complain(error.text)
+        complain(error.text)
         return UNREACHABLE
     except ClientError as error:
-        _complain(error.text)
+        complain(error.text)
         return FAILED
     except KeyboardInterrupt:
-        _complain("interrupted")
+        complain("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has enough. Python would complain once more when it flushes at exit.
@@ -90,6 +121,37 @@ def _parser() -> argparse.ArgumentParser:
     transcribe.add_argument("--task", choices=("transcribe", "translate"), help="translate: into English")
     _add_json(transcribe, "a JSON object for each file, a line each")
 
+    listen = commands.add_parser(
+        "listen",
+        help="print what is said, while it is said",
+        description="Print what is said into a microphone, while it is said.",
+        epilog=LISTEN_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    listen.set_defaults(command=_listen)
+    where = listen.add_mutually_exclusive_group()
+    where.add_argument(
+        "--device",
+        metavar="NAME",
+        help="capture here, from this device of ALSA (arecord -L), and send it; default: the daemon's microphone",
+    )
+    where.add_argument(
+        "--file", metavar="FILE", help="play a file at its real speed instead; - for standard input"
+    )
+    listen.add_argument("--push-to-talk", action="store_true", help="all until Enter or Space is one utterance")
+    listen.add_argument("--once", action="store_true", help="end after the first utterance")
+    listen.add_argument("--language", metavar="CODE", help='such as en or de; "auto" detects it')
+    listen.add_argument("--task", choices=("transcribe", "translate"), help="translate: into English")
+    listen.add_argument(
+        "--sensitivity",
+        choices=("relaxed", "default", "aggressive"),
+        help="how soon silence ends an utterance: aggressive is soonest",
+    )
+    _add_json(listen, "every event of docs/protocol.md, a line each")
+    devices = commands.add_parser("devices", help="the daemon's capture devices", allow_abbrev=False)
+    devices.set_defaults(command=_devices)
+    _add_json(devices, "as JSON")
     status = commands.add_parser("status", help="what the daemon is doing", allow_abbrev=False)
     status.set_defaults(command=_status)
     _add_json(status, "as JSON")
@@ -99,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     models = commands.add_parser("models", help="the loaded model, its languages and licence", allow_abbrev=False)
     models.set_defaults(command=_models)
     _add_json(models, "as JSON")
-    for command in (transcribe, status, describe, models):
+    for command in (transcribe, listen, devices, status, describe, models):
         # Understood behind the command as well; without a default, which would override the one before it.
         command.add_argument("--socket", metavar="PATH", default=argparse.SUPPRESS, help="as before the command")
     return parser
@@ -115,22 +177,22 @@ def _add_json(parser: argparse.ArgumentParser, what: str) -> None:
 def _transcribe(arguments: argparse.Namespace) -> int:
     """One file after the other; one that fails does not stop the rest."""
     result, many = OK, len(arguments.files) > 1
-    with Client(arguments.socket) as client, _progress(len(arguments.files), arguments.json) as progress:
+    with Client(arguments.socket) as client, progress(len(arguments.files), arguments.json) as shown:
         for name in arguments.files:
-            progress.begin(name)
+            shown.begin(name)
             client.connect()  # an error may have ended the connection, and that is this far and no further
             try:
-                answer, seconds = _one(client, name, arguments, progress)
+                answer, seconds = _one(client, name, arguments, shown)
             except KeyboardInterrupt:
                 _cancel(client)
                 raise
             except (WhisperdError, ClientError, OSError) as error:
                 result = FAILED
-                progress.complain(name, error)
+                shown.complain(name, error)
                 if isinstance(error, ClientError):
                     client.close()
             else:
-                progress.show(name, answer, seconds, many=many)
+                shown.show(name, answer, seconds, many=many)
     return result
 
 
@@ -140,13 +202,11 @@ def _cancel(client: Client) -> None:
         client.cancel(timeout=CANCEL_SECONDS)
 
 
-def _one(
-    client: Client, name: str, arguments: argparse.Namespace, progress: _Progress
-) -> tuple[Transcript, float]:
+def _one(client: Client, name: str, arguments: argparse.Namespace, shown: Progress) -> tuple[Transcript, float]:
     pcm = _read(name, client.max_clip_seconds)
     begun = time.monotonic()
     answer = client.transcribe(
-        pcm, language=arguments.language, task=arguments.task, priority="file", on_queued=progress.queued
+        pcm, language=arguments.language, task=arguments.task, priority="file", on_queued=shown.queued
     )
     return answer, time.monotonic() - begun
 
@@ -157,111 +217,39 @@ def _read(name: str, limit: float) -> Int16Samples:
     return read_audio(sys.stdin.buffer if name == "-" else name, limit)
 
 
-class _Progress(Protocol):
-    """How results and the way there are shown."""
-
-    def begin(self, name: str) -> None: ...
-
-    def queued(self, ahead: int) -> None: ...
-
-    def show(self, name: str, answer: Transcript, seconds: float, *, many: bool) -> None: ...
-
-    def complain(self, name: str, error: Exception) -> None: ...
+# --- live speech ------------------------------------------------------------------------------------------
 
 
-class _Plain:
-    """For pipes, files and the target: texts or JSON on stdout, how long it took and errors on stderr."""
+def _listen(arguments: argparse.Namespace) -> int:
+    from whisperd.cli_listen import run
 
-    def __init__(self, as_json: bool) -> None:
-        self._as_json = as_json
-
-    def begin(self, name: str) -> None:
-        """Nothing: the result says it."""
-
-    def queued(self, ahead: int) -> None:
-        """Nothing: it is over when it is read."""
-
-    def show(self, name: str, answer: Transcript, seconds: float, *, many: bool) -> None:
-        """A file's text."""
-        if self._as_json:
-            _print_json({"file": name, **answer.data})
-            return
-        text = _printable(answer.text)
-        print(f"{_printable(name)}: {text}" if many else text, flush=True)
-        self.note(_timing(answer, seconds))
-
-    def note(self, text: str) -> None:
-        """A remark about a result."""
-        print(text, file=sys.stderr)
-
-    def complain(self, name: str, error: Exception) -> None:
-        """An error that is about one file."""
-        text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        if self._as_json:
-            code = getattr(error, "code", "connection-lost" if isinstance(error, Unreachable) else "bad-file")
-            told = {"code": code, "text": text, "retry": getattr(error, "retry", False)}
-            _print_json({"file": name, "error": told})
-        _complain(text if name in text else f"{name}: {text}")
+    return run(arguments)
 
 
-class _Rich(_Plain):
-    """For a person at a terminal: a bar over several files, remarks that step back behind the text."""
-
-    def __init__(self, total: int, as_json: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        super().__init__(as_json)
-        self._console = Console(stderr=True)
-        self.bar = Progress(
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.description}", markup=False),
-            console=self._console,
-            transient=True,
-            disable=total == 1,
-        )
-        self._task = self.bar.add_task("", total=total)
-        self._begun = 0
-
-    def begin(self, name: str) -> None:
-        """Advance the bar to this file."""
-        self.bar.update(self._task, completed=self._begun, description=_printable(name))
-        self._begun += 1
-
-    def queued(self, ahead: int) -> None:
-        """Say why nothing happens."""
-        if ahead:
-            self.note(f"{ahead} other request{'s' * (ahead != 1)} first")
-
-    def note(self, text: str) -> None:
-        """Dimmed."""
-        self._console.print(text, style="dim", markup=False, highlight=False)
+def _devices(arguments: argparse.Namespace) -> int:
+    with Client(arguments.socket) as client:
+        devices = client.devices()
+    if arguments.json:
+        print_json(devices)
+        return OK
+    for device in devices:
+        mark = "*" if device["default"] else " "
+        print(f"{mark} {printable(device['name'])}")
+        if device["description"]:
+            print(f"    {printable(device['description'])}")
+    if not devices:
+        remark(NO_DEVICES)
+    elif any(device["default"] for device in devices):
+        remark("*: the microphone that whisperd is configured for")
+    else:
+        remark("the microphone that whisperd is configured for is none of these: [microphone] device names it")
+    return OK
 
 
-@contextlib.contextmanager
-def _progress(total: int, as_json: bool) -> Iterator[_Progress]:
-    if sys.stdout.isatty() and sys.stderr.isatty():
-        try:
-            shown = _Rich(total, as_json)
-        except ImportError:
-            pass
-        else:
-            with shown.bar:
-                yield shown
-            return
-    yield _Plain(as_json)
-
-
-def _timing(answer: Transcript, seconds: float) -> str:
-    data = answer.data
-    speed = answer.audio_seconds / seconds if seconds > 0 else 0.0
-    parts = [f"{label} {data[key]:.0f} ms" for label, key in _PHASES if isinstance(data.get(key), (int, float))]
-    return f"{answer.audio_seconds:.1f} s of audio in {seconds:.2f} s, {speed:.0f}x real time ({', '.join(parts)})"
-
-
-_PHASES = (("queue", "queue_ms"), ("features", "features_ms"), ("encode", "encode_ms"), ("decode", "decode_ms"))
+NO_DEVICES = (
+    "no capture devices: plug in a microphone; if `arecord -L` lists one, the user of whisperd must be in the"
+    " group audio"
+)
 
 
 # --- questions --------------------------------------------------------------------------------------------
@@ -271,7 +259,7 @@ def _status(arguments: argparse.Namespace) -> int:
     with Client(arguments.socket) as client:
         status = client.status()
     if arguments.json:
-        _print_json(status)
+        print_json(status)
     else:
         _print_fields(status)
     return OK
@@ -280,7 +268,7 @@ def _status(arguments: argparse.Namespace) -> int:
 def _describe(arguments: argparse.Namespace) -> int:
     with Client(arguments.socket) as client:
         info = client.describe()
-    _print_json(info, indent=None if arguments.json else 2)
+    print_json(info, indent=None if arguments.json else 2)
     return OK
 
 
@@ -289,7 +277,7 @@ def _models(arguments: argparse.Namespace) -> int:
         info = client.describe()
     models = [model for program in info.get("asr", []) for model in program.get("models", [])]
     if arguments.json:
-        _print_json(models)
+        print_json(models)
         return OK
     for model in models:
         languages = model.get("languages", [])
@@ -303,20 +291,6 @@ def _print_fields(fields: dict[str, Any]) -> None:
     for name, value in fields.items():
         shown = f"{value:g}" if isinstance(value, float) else value
         print(f"{name:<{width}}  {'-' if shown == '' else shown}")  # a line is always a name and a value
-
-
-def _print_json(value: object, indent: int | None = None) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=indent), flush=True)
-
-
-def _complain(text: str) -> None:
-    sys.stdout.flush()  # in a terminal or a common log, in the order in which it happened
-    print(f"whisperctl: {_printable(text)}", file=sys.stderr)
-
-
-def _printable(text: str) -> str:
-    """File names and a model's output may hold what commands a terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 if __name__ == "__main__":

@@ -352,6 +352,8 @@ class Live:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._client.connected:
-            with suppress(ClientError):  # a lost connection is cancelled as well
+        if kind is not None and not issubclass(kind, Exception):
+            self._client.close()  # cancels as well, and Ctrl-C does not wait for an answer
+        elif self._client.connected:
+            with suppress(ClientError):  # so does a lost connection
                 self.cancel()

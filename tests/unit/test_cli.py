@@ -22,6 +22,7 @@ from fake_daemon import FakeEngine, serve
 from whisperd import __version__, cli
 from whisperd.audio.files import read_audio
 from whisperd.config import Config, Limits
+from whisperd.speech.types import Timings, Transcription
 
 WAIT_SECONDS = fake_daemon.WAIT_SECONDS
 
@@ -177,6 +178,22 @@ def test_standard_input(path: Path, tmp_path: Path) -> None:
     assert done.returncode == cli.FAILED and b"standard input" in done.stderr and b"Traceback" not in done.stderr
 
 
+class _Silent(FakeEngine):
+    def transcribe(self, pcm: Any, options: Any, control: Any) -> Transcription:
+        return Transcription("", "en", len(pcm) / 16_000, (), Timings(1, 2, 3), no_speech="silence")
+
+
+def test_a_file_without_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = wav(tmp_path)
+    with serve(tmp_path / "s", _Silent()):
+        assert cli.main(["--socket", str(tmp_path / "s"), "transcribe", file]) == cli.OK
+        out, err = capsys.readouterr()
+        assert out == "\n" and err.startswith("no speech: 0.1 s of audio in ")
+        assert cli.main(["--socket", str(tmp_path / "s"), "transcribe", "--json", file]) == cli.OK
+        found = json.loads(capsys.readouterr().out)
+    assert (found["file"], found["text"], found["no_speech"]) == (file, "", "silence")
+
+
 def test_words_cannot_command_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evil = FakeEngine(text="a\x1b[2Jb\nc\x9b")
     with serve(tmp_path / "s", evil):
@@ -283,7 +300,10 @@ def test_models_with_languages_and_licence(path: Path, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["listen"], ["transcribe"], ["transcribe", "--task", "sing", "a"], ["stat"], ["status", "--jso"], ["-x"]],
+    [
+        *([], ["transcribe"], ["transcribe", "--task", "sing", "a"], ["stat"], ["status", "--jso"], ["-x"]),
+        *(["listen", "mic"], ["listen", "--device", "a", "--file", "b"], ["listen", "--sensitivity", "high"]),
+    ],
 )
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -300,6 +320,8 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     for part in (
         "examples:",
         "transcribe",
+        "listen",
+        "devices",
         "status",
         "describe",
         "models",
@@ -328,7 +350,7 @@ def test_nothing_heavy_is_loaded_for_a_question(path: Path) -> None:
     )
     loaded = set(done.stdout.splitlines()[-1].split(","))
     assert "whisperd.client" in loaded
-    assert not loaded & {"numpy", "onnxruntime", "soundfile", "rich", "asyncio"}
+    assert not loaded & {"numpy", "onnxruntime", "soundfile", "rich", "asyncio", "termios", "whisperd.cli_listen"}
 
 
 def test_which_socket(monkeypatch: pytest.MonkeyPatch) -> None:
