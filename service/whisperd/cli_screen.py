@@ -38,6 +38,7 @@ class Screen:
         self._lines: list[Line] = []
         self._size = self.size()
         self._hidden = False
+        self._staying = ""
 
     def size(self) -> os.terminal_size:
         """Columns and rows, as they are now."""
@@ -51,26 +52,32 @@ class Screen:
     def draw(self, lines: Sequence[Line]) -> None:
         """Show these lines in place of those before. Each is narrower than the screen, which is not checked."""
         size = self.size()
-        if list(lines) == self._lines and size == self._size:
+        if list(lines) == self._lines and size == self._size and not self._staying:
             return
         text = "" if self._hidden else HIDE
-        text += self._to_top(size.columns)
+        text += self._begin(size.columns)
         text += f"{ERASE_LINE}\r\n".join(map(self._styled, lines)) + ERASE_BELOW
         self._hidden, self._size, self._lines = True, size, list(lines)
         self._write(text)
 
     def above(self, text: str) -> None:
-        """Put a text that stays before the lines, which have to be drawn again."""
-        text = f"{self._to_top(self.size().columns)}{ERASE_BELOW}{text}\n"
-        self._lines = []
-        self._write(text)
+        """Put a text that stays before the lines, as soon as they are drawn again or cleared."""
+        self._staying += f"{text}\n"
 
     def clear(self) -> None:
         """Leave nothing of the lines, and the cursor where they began."""
-        if self._hidden or self._lines:
-            text = f"{self._to_top(self.size().columns)}{ERASE_BELOW}{SHOW}"
+        if self._hidden or self._staying:
+            text = f"{self._begin(self.size().columns)}{ERASE_BELOW}{SHOW}"
             self._lines, self._hidden = [], False
             self._write(text)
+
+    def _begin(self, columns: int) -> str:
+        """To where the lines begin, behind what is to stay before them."""
+        text = self._to_top(columns)
+        if self._staying:
+            text += ERASE_BELOW + self._staying
+            self._staying = ""
+        return text
 
     def _to_top(self, columns: int) -> str:
         # A terminal that was made narrower has wrapped them.

@@ -86,7 +86,7 @@ class Terminal:
         self._full, self._empty = ("█", "░") if _can_write(out, "█░") else ("#", "-")
 
     def show(self, event: LiveEvent) -> None:
-        """Take an event; what stays is written at once."""
+        """Take an event. What stays is written with the next `refresh`, in one piece with what is below it."""
         if isinstance(event, Final):
             self._screen.above(printable(event.text))
         elif (text := trouble(event)) is not None:

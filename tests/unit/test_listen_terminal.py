@@ -68,6 +68,16 @@ class Screen:
                 assert part.isprintable(), ascii(part)
                 self._put(part)
 
+    def resize(self, columns: int) -> None:
+        """Wrap anew what does not fit any more, as terminals do."""
+        wrapped: list[list[str]] = []
+        for row, line in enumerate(self.lines):
+            if row == self.row:
+                cursor = len(wrapped) + self.column // columns, self.column % columns
+            wrapped += [line[i : i + columns] for i in range(0, len(line), columns)] or [[]]
+        self.lines, self.columns = wrapped, columns
+        self.row, self.column = cursor
+
     def _control(self, sequence: str) -> None:
         kind, number = sequence[-1], sequence[:-1]
         if sequence in ("?25l", "?25h"):
@@ -131,6 +141,8 @@ class OnTerminal:
         )
 
     def resize(self, rows: int, columns: int) -> None:
+        """Call it when nothing is being written."""
+        self.screen.resize(columns)
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def press(self, keys: str) -> None:
@@ -271,10 +283,31 @@ def test_a_narrow_terminal(daemon: Scripted, columns: int) -> None:
             daemon.say("level", rms=-60.0 + 2 * n, peak=0.0)
             say(daemon, partial("word 你好世界 " * n, "unbelievably long"))
         terminal.until(lambda screen: any("█" in line for line in screen.text) and len(screen.text) > 2)
-        terminal.resize(4, columns + 3)
         terminal.press("\x03")
         assert terminal.end() == cli.OK
         assert terminal.screen.text == ["Once."]
+
+
+def test_a_terminal_that_changes_its_size(daemon: Scripted) -> None:
+    daemon.answers["listen-stop"] = [STOPPED]
+    with OnTerminal(command(daemon), columns=40) as terminal:
+        daemon.wait_for("listen")
+        say(daemon, final("Stays."))
+        say(daemon, partial("one two three four five six seven", "", 1))
+        terminal.until(
+            lambda screen: screen.text == ["Stays.", "one two three four five six seven", "Ctrl-C ends"]
+        )
+        terminal.resize(10, 16)
+        terminal.until(
+            lambda screen: screen.text == ["Stays.", "one two three", "four five six", "seven", "Ctrl-C ends"]
+        )
+        terminal.resize(10, 40)
+        terminal.until(
+            lambda screen: screen.text == ["Stays.", "one two three four five six seven", "Ctrl-C ends"]
+        )
+        terminal.press("\x03")
+        assert terminal.end() == cli.OK
+        assert terminal.screen.text == ["Stays."]
 
 
 def test_push_to_talk_by_keys(daemon: Scripted) -> None:
