@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from types import FrameType, TracebackType
 from typing import Any
 
-from whisperd.cli_output import FAILED, OK, complain, print_json, remark
+from whisperd.cli_output import FAILED, OK, complain, print_json
 from whisperd.cli_screen import Keyboard
 from whisperd.cli_sources import DeviceSource, FileSource, Source
 from whisperd.cli_view import Json, Plain, Terminal, View
@@ -30,11 +30,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Listen until it is over; returns the exit code."""
     try:
         with Client(arguments.socket) as client, ExitStack() as stack:
-            source = _source(arguments)
+            view = _view(arguments)
+            source = _source(arguments, view)
             if source is not None:
                 stack.callback(source.close)
             keyboard = Keyboard(sys.stdin.fileno() if _is_terminal(sys.stdin) else None)
-            view = _view(arguments)
             signals = stack.enter_context(_Signals())
             stack.enter_context(keyboard)
             stack.callback(view.close)
@@ -58,12 +58,12 @@ def _text(error: Exception) -> str:
     return str(error)
 
 
-def _source(arguments: argparse.Namespace) -> Source | None:
+def _source(arguments: argparse.Namespace, view: View) -> Source | None:
     if arguments.file is not None:
         from whisperd.audio.files import read_audio
 
         return FileSource(read_audio(sys.stdin.buffer if arguments.file == "-" else arguments.file, FILE_SECONDS))
-    return None if arguments.device is None else DeviceSource(arguments.device)
+    return None if arguments.device is None else DeviceSource(arguments.device, view.note)
 
 
 def _view(arguments: argparse.Namespace) -> View:
@@ -115,7 +115,7 @@ class _Listener:
             talking = self._talks and not self._arguments.once and self._wait_for_talk()
         self._view.close()
         if not self._texts and not self._failed:
-            remark("no speech")
+            self._view.note("no speech")
         return FAILED if self._failed else OK
 
     def _begin(self) -> Live:
@@ -164,7 +164,7 @@ class _Listener:
         """The daemon listens no more: usually it says why."""
         self._client.status()
         self._failed = True
-        remark("whisperd ended listening by itself")
+        self._view.note("whisperd ended listening by itself")
 
     def _feed(self, live: Live) -> bool:
         """Send what there is to send; False at its end."""

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from whisperd.cli_output import remark
-
 if TYPE_CHECKING:
     from whisperd.audio.capture import Capture
     from whisperd.audio.pcm import Int16Samples
@@ -97,15 +95,17 @@ class DeviceSource:
 
     Args:
         device: ALSA's name of it.
+        note: called with what a person should know: that audio was lost.
 
     Raises:
         NoMicrophone: it cannot be opened; or pyalsaaudio is missing.
     """
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, note: Callable[[str], None]) -> None:
         from whisperd.audio.capture import Capture
 
         self._device = device
+        self._note = note
         self._blocks: deque[bytes] = deque()
         self._queued = 0  # samples
         self._lost = 0
@@ -148,7 +148,7 @@ class DeviceSource:
             self._blocks.clear()
             self._queued = self._lost = 0
         if lost:
-            remark(f"{lost / SAMPLE_RATE:.2f} s of audio were lost")
+            self._note(f"{lost / SAMPLE_RATE:.2f} s of audio were lost")
         if not samples and problem:
             raise NoMicrophone(f"the microphone {self._device!r} is gone: {problem}")
         return samples

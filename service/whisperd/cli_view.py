@@ -35,6 +35,9 @@ class View(Protocol):
     def show(self, event: LiveEvent) -> None:
         """Take an event."""
 
+    def note(self, text: str) -> None:
+        """Tell what a person should know, on stderr."""
+
     def hint(self, text: str) -> None:
         """What goes on, and what the person can do."""
 
@@ -53,7 +56,11 @@ class Plain:
         if isinstance(event, Final):
             print(printable(event.text), flush=True)
         elif (text := trouble(event)) is not None:
-            remark(text)
+            self.note(text)
+
+    def note(self, text: str) -> None:
+        """A line."""
+        remark(text)
 
     def hint(self, text: str) -> None:
         """Nothing: nobody looks."""
@@ -72,7 +79,7 @@ class Json(Plain):
         """As the daemon told it, but for the id, which is the connection's own."""
         print_json({"type": event.type, **{key: value for key, value in event.data.items() if key != "id"}})
         if (text := trouble(event)) is not None:
-            remark(text)
+            self.note(text)
 
 
 class Terminal:
@@ -90,14 +97,18 @@ class Terminal:
         if isinstance(event, Final):
             self._screen.above(printable(event.text))
         elif (text := trouble(event)) is not None:
-            self._screen.clear()
-            remark(text)
+            self.note(text)
         if isinstance(event, Partial):
             self._partial = event
         elif isinstance(event, Level):
             self._level = event
         elif isinstance(event, Final | NoSpeech | Failed):
             self._partial = self._of_another(event)
+
+    def note(self, text: str) -> None:
+        """Stays, above what is being said."""
+        self._screen.clear()
+        remark(text)
 
     def hint(self, text: str) -> None:
         """Shown beside the bar."""
