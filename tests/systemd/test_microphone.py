@@ -57,7 +57,7 @@ def test_a_member_listens(machine: Machine, microphone: AlsaMicrophone) -> None:
         try:
             machine.wait("the microphone is open", lambda: "microphone mic is open" in machine.messages(before))
             silence = np.zeros(20_000, np.int16)
-            microphone.play(np.concatenate([silence, sentence, silence]).tobytes())
+            microphone.play(np.concatenate([silence, sentence]).tobytes())  # silence follows by itself
             said, complained = listening.communicate(timeout=60)
         finally:
             listening.kill()
