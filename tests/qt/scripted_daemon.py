@@ -2,8 +2,8 @@
 
     python scripted_daemon.py SOCKET
 
-What it is sent it prints, a JSON object a line: {"type", "data", "payload_bytes"}; besides `connected`, `disconnected`
-and, first of all, `listening-on`. What it reads on standard input it does, a JSON object a line:
+What it is sent it prints, a JSON object a line: {"type", "data", "payload_bytes"}; besides `connected`,
+`disconnected` and, first of all, `listening-on`. What it reads on standard input it does, a JSON object a line:
 
     {"say": TYPE, "data": {…}}    an event to every client; "$id" in data is the id of the last request
     {"raw": TEXT}                 these bytes (latin-1)
@@ -40,7 +40,13 @@ DEVICES = [
     {"name": "plughw:1,0", "description": "USB PnP Sound Device", "default": False},
 ]
 LIMITS = {"payload_bytes": 65536, "max_clip_seconds": 600.0, "idle_seconds": 300.0}
-HELLO = {"protocol": 1, "server": "whisperd", "version": "0.1.0", "features": ["listen"], "limits": LIMITS}
+HELLO = {
+    "protocol": 1,
+    "server": "whisperd",
+    "version": "0.1.0",
+    "features": ["devices", "listen"],
+    "limits": LIMITS,
+}
 
 READ_BYTES = 65536
 

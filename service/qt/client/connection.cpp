@@ -25,9 +25,8 @@ Connection::Connection(QObject *parent)
     m_pings.setInterval(PingInterval);
     connect(&m_retry, &QTimer::timeout, this, &Connection::connectNow);
     connect(&m_pings, &QTimer::timeout, this, &Connection::ping);
-    connect(&m_patience, &QTimer::timeout, this, [this] {
-        drop(QStringLiteral("no-answer"), QStringLiteral("whisperd does not answer"));
-    });
+    connect(&m_patience, &QTimer::timeout, this,
+            [this] { drop(QStringLiteral("no-answer"), QStringLiteral("whisperd does not answer")); });
     connect(&m_socket, &QLocalSocket::connected, this, [this] {
         m_patience.start(HelloTimeout);
         emit connected();

@@ -14,8 +14,8 @@ namespace Whisper {
 
 /// Socket, codec, introduction and sign of life; it knows events, and not what they mean.
 ///
-/// Nothing here waits: what cannot be written at once is kept up to a cap, what has come is read in pieces of bounded
-/// size, and a daemon that does not answer is left by a timer.
+/// Nothing here waits: what cannot be written at once is kept up to a cap, what has come is read in pieces of
+/// bounded size, and a daemon that does not answer is left by a timer.
 class Connection : public QObject
 {
     Q_OBJECT

@@ -15,9 +15,9 @@
 #include <memory>
 
 #if defined(whisperclient_EXPORTS)
-#    define WHISPER_EXPORT Q_DECL_EXPORT
+#define WHISPER_EXPORT Q_DECL_EXPORT
 #else
-#    define WHISPER_EXPORT Q_DECL_IMPORT
+#define WHISPER_EXPORT Q_DECL_IMPORT
 #endif
 
 namespace Whisper {
@@ -26,8 +26,9 @@ class Connection;
 
 /// Offline speech recognition, by way of whisperd's socket.
 ///
-/// It connects by itself and again when the connection breaks (after 0.25 s, then later, at most 5 s). No call waits:
-/// each only says what is wanted, and properties and signals tell what became of it. Of one thread, as any QObject.
+/// It connects by itself and again when the connection breaks (after 0.25 s, then later, at most 5 s). No call
+/// waits: each only says what is wanted, and properties and signals tell what became of it. Of one thread, as any
+/// QObject.
 class WHISPER_EXPORT WhisperClient : public QObject
 {
     Q_OBJECT
@@ -36,7 +37,8 @@ class WHISPER_EXPORT WhisperClient : public QObject
     Q_PROPERTY(State state READ state NOTIFY stateChanged)
     /// The daemon's socket; another one is connected to at once.
     Q_PROPERTY(QString socketPath READ socketPath WRITE setSocketPath NOTIFY socketPathChanged)
-    /// Of the utterance that is being said: what does not change any more, and what may. Shown text is both, joined.
+    /// Of the utterance that is being said: what does not change any more, and what may. Shown text is both,
+    /// joined.
     Q_PROPERTY(QString stableText READ stableText NOTIFY partialChanged)
     Q_PROPERTY(QString unstableText READ unstableText NOTIFY partialChanged)
     /// The last utterance that is done, and the language it was in.
@@ -51,8 +53,9 @@ class WHISPER_EXPORT WhisperClient : public QObject
     Q_PROPERTY(QString sensitivity READ sensitivity WRITE setSensitivity NOTIFY sensitivityChanged)
     /// "transcribe", or "translate" into English.
     Q_PROPERTY(QString task READ task WRITE setTask NOTIFY taskChanged)
-    /// What went wrong last, for a person (in English) and as a code of docs/protocol.md; empty if nothing is. Codes
-    /// of this side: not-running, permission-denied, connection-lost, no-answer, bad-wire, bad-file, overrun.
+    /// What went wrong last, for a person (in English) and as a code of docs/protocol.md; empty if nothing is.
+    /// Codes of this side: not-running, permission-denied, connection-lost, no-answer, not-supported, bad-wire,
+    /// bad-file, overrun.
     Q_PROPERTY(QString error READ error NOTIFY errorChanged)
     Q_PROPERTY(QString errorCode READ errorCode NOTIFY errorChanged)
     Q_PROPERTY(QString modelName READ modelName NOTIFY infoChanged)
@@ -94,8 +97,8 @@ public:
     Q_INVOKABLE void stop();
     /// End everything at once, and forget what was heard.
     Q_INVOKABLE void cancel();
-    /// Send samples of a microphone of your own, as they come; the first ones begin, stop() ends. `format` has rate
-    /// (Hz), width (bytes) and channels; 16000, 2 and 1 where it has not. False: not taken, the daemon is not
+    /// Send samples of a microphone of your own, as they come; the first ones begin, stop() ends. `format` has
+    /// rate (Hz), width (bytes) and channels; 16000, 2 and 1 where it has not. False: not taken, the daemon is not
     /// ready or does not keep up (error "overrun").
     Q_INVOKABLE bool sendAudio(const QByteArray &pcm, const QVariantMap &format = {});
     /// Transcribe a WAV file on this machine; finalReceived() or failed() tells the result.
@@ -168,9 +171,11 @@ private:
         Kind kind = None;
         QString id;
         bool live = false; // the daemon follows it: `listen-stopped` ends it
+        bool heard = false; // something of what it follows has come
         bool stopping = false;
         bool speaking = false;
         bool thinking = false;
+        bool answered = false; // something was said of what was heard
         qint64 lastFinal = -1; // number of the last utterance that is done
     };
     using Handler = void (WhisperClient::*)(const QJsonObject &);
@@ -198,6 +203,7 @@ private:
     void onError(const QJsonObject &data);
 
     bool isReady() const;
+    bool daemonCan(const char *feature) const;
     void begin(Request::Kind kind);
     void endUtterance(const QJsonObject &data);
     void endRequest();

@@ -11,7 +11,8 @@ namespace Whisper {
 
 namespace {
 
-// Deeper than this nothing is read at all, so that the stack is bounded whatever stands in a member that is dropped.
+// Deeper than this nothing is read at all, so that the stack is bounded whatever stands in a member that is
+// dropped.
 constexpr int StackDepth = 256;
 
 bool isDigit(char c)

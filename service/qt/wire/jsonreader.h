@@ -10,16 +10,16 @@ namespace Whisper {
 
 /// Reads one JSON object and refuses exactly what service/whisperd/wire.py refuses.
 ///
-/// QJsonDocument decides otherwise on a byte order mark, control characters, half surrogate pairs and depth, so that
-/// one side of the socket would take what the other does not. Of a member that is there twice the last counts, and
-/// only it: a NaN in the first does no harm.
+/// QJsonDocument decides otherwise on a byte order mark, control characters, half surrogate pairs and depth, so
+/// that one side of the socket would take what the other does not. Of a member that is there twice the last
+/// counts, and only it: a NaN in the first does no harm.
 class JsonReader
 {
 public:
     /// Levels of objects and arrays.
     static constexpr int MaxDepth = 32;
-    /// Members of one object. The default limits of the wire have no room for so many; a larger data block has, and
-    /// QJsonObject gets slow with them.
+    /// Members of one object. The default limits of the wire have no room for so many; a larger data block has,
+    /// and QJsonObject gets slow with them.
     static constexpr int MaxMembers = 4096;
     /// Digits of an integer, Python's limit.
     static constexpr int MaxDigits = 4300;

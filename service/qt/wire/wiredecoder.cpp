@@ -115,8 +115,8 @@ QByteArrayView WireDecoder::take(qsizetype count)
 
 void WireDecoder::compact()
 {
-    // Only when more comes in: views of what was taken stay valid until then, and small events of one large read do
-    // not each move the rest.
+    // Only when more comes in: views of what was taken stay valid until then, and small events of one large read
+    // do not each move the rest.
     m_buffer.remove(0, m_start);
     m_start = 0;
 }

@@ -32,9 +32,9 @@ struct WireLimits {
 
 /// Turns the bytes of one direction of a connection into events, however they were split.
 ///
-/// Call next() until it returns nothing before more is put in: then it holds at most one event within its limits, and
-/// what the last receive() brought beyond it. A limit that is exceeded is an error as soon as it is announced; after
-/// an error the decoder is dead, since where the next event begins is not known.
+/// Call next() until it returns nothing before more is put in: then it holds at most one event within its limits,
+/// and what the last receive() brought beyond it. A limit that is exceeded is an error as soon as it is announced;
+/// after an error the decoder is dead, since where the next event begins is not known.
 class WireDecoder
 {
 public:
