@@ -5,6 +5,7 @@
 #include <QJsonDocument>
 #include <QJsonObject>
 #include <QProcess>
+#include <QSaveFile>
 #include <QTemporaryDir>
 #include <QTest>
 
@@ -44,10 +45,7 @@ public:
         data.insert(QStringLiteral("id"), QStringLiteral("$id"));
         act({{QStringLiteral("say"), QLatin1String(type)}, {QStringLiteral("data"), data}});
     }
-    void answers(const QStringList &types)
-    {
-        act({{QStringLiteral("auto"), QJsonArray::fromStringList(types)}});
-    }
+    void answers(const QStringList &types) { act({{QStringLiteral("auto"), QJsonArray::fromStringList(types)}}); }
     /// Wait until it is sent such an event; what came before it is passed over.
     bool hears(const char *type)
     {
@@ -76,7 +74,23 @@ private:
     QJsonObject m_last;
 };
 
-/// whisperd itself: META_WHISPER_DAEMON (a JSON list) is how test_qt.py starts it, on the socket that is put in for SOCKET.
+/// Whoever speaks into the real daemon's microphone: test_qt.py, which looks for orders in the folder
+/// META_WHISPER_SPEAKER. "play NAME" plays a file of tests/data, "plug" and "unplug" are what they say.
+class Speaker
+{
+public:
+    static bool available() { return qEnvironmentVariableIsSet("META_WHISPER_SPEAKER"); }
+
+    static bool order(const QByteArray &what)
+    {
+        // Written whole: it is read as soon as it is there.
+        QSaveFile file(qEnvironmentVariable("META_WHISPER_SPEAKER") + QStringLiteral("/order"));
+        return file.open(QIODevice::WriteOnly) && file.write(what) == what.size() && file.commit();
+    }
+};
+
+/// whisperd itself: META_WHISPER_DAEMON (a JSON list) is how test_qt.py starts it, on the socket that is put in
+/// for SOCKET.
 class RealDaemon
 {
 public:

@@ -1,44 +1,17 @@
-// WhisperClient against a daemon that plays a part, and against the real one.
+// WhisperClient: connecting, listening, and what goes wrong, against a daemon that plays a part.
 #include "backoff.h"
-#include "daemons.h"
-#include "wavreader.h"
-#include "whisperclient.h"
+#include "client_driver.h"
 
 #include <QQmlComponent>
 #include <QQmlEngine>
-#include <QSignalSpy>
-#include <QtTest>
 
 using namespace Whisper;
 
-namespace {
-
-QByteArray contents(const QString &path)
-{
-    QFile file(path);
-    return file.open(QIODevice::ReadOnly) ? file.readAll() : QByteArray();
-}
-
-QString sample(const char *name)
-{
-    return QStringLiteral(ROOT "/tests/data/") + QLatin1String(name);
-}
-
-QString plainWords(QString text)
-{
-    return text.toLower().remove(QRegularExpression(QStringLiteral("[^a-z ]"))).simplified();
-}
-
-} // namespace
-
-class TestClient : public QObject
+class TestClient : public ClientDriver
 {
     Q_OBJECT
 
 private slots:
-    void init();
-    void cleanup();
-
     void backoffGrowsToFiveSeconds();
     void connectsAndLearnsOfTheDaemon();
     void saysThatNobodyIsThere();
@@ -52,51 +25,14 @@ private slots:
     void errorsOfListening();
     void errorsOfAnUtteranceDoNotEndListening();
     void silenceAfterListenIsAnError();
+    void aDaemonThatIsTooOldIsNotAskedToListen();
+    void silenceIsNoSpeech();
     void reconnectsAfterAKill();
     void garbageIsLeftAndTriedAgain();
     void lastWordsAreTheReason();
-    void aDaemonThatDoesNotReadIsNotWaitedFor();
-    void audioOfOnesOwn();
-    void badAudioIsRefused();
-    void filesArePumped();
-    void badFilesAreRefused_data();
-    void badFilesAreRefused();
     void anyValueInAnyFieldIsSurvived();
     void theExampleOfTheReadmeRuns();
-    void realDaemonTranscribes();
-    void realDaemonIsKilledAndComesBack();
-
-private:
-    bool becomes(WhisperClient::State state)
-    {
-        return QTest::qWaitFor([&] { return m_client->state() == state; }, Patience);
-    }
-    bool startReady()
-    {
-        if (!m_daemon->start())
-            return false;
-        m_client = std::make_unique<WhisperClient>();
-        m_client->setSocketPath(m_socket);
-        return becomes(WhisperClient::Ready) && m_daemon->hears("devices");
-    }
-    QString m_socket;
-    std::unique_ptr<QTemporaryDir> m_folder;
-    std::unique_ptr<ScriptedDaemon> m_daemon;
-    std::unique_ptr<WhisperClient> m_client;
 };
-
-void TestClient::init()
-{
-    m_folder = std::make_unique<QTemporaryDir>();
-    m_socket = m_folder->filePath(QStringLiteral("whisperd.sock"));
-    m_daemon = std::make_unique<ScriptedDaemon>(m_socket);
-}
-
-void TestClient::cleanup()
-{
-    m_client.reset();
-    m_daemon.reset();
-}
 
 void TestClient::backoffGrowsToFiveSeconds()
 {
@@ -164,8 +100,8 @@ void TestClient::oneByteAtATime()
     QVERIFY(m_daemon->hears("listen"));
     const QString id = m_daemon->lastData().value(QLatin1String("id")).toString();
     const QByteArray data = "{\"id\":\"" + id.toUtf8() + "\",\"stable\":\"Bj\xc3\xb6rn\",\"unstable\":\" a\"}";
-    const QByteArray event =
-        "{\"type\":\"partial\",\"data_length\":" + QByteArray::number(data.size()) + "}\n" + data;
+    const QByteArray event
+        = "{\"type\":\"partial\",\"data_length\":" + QByteArray::number(data.size()) + "}\n" + data;
     for (const char byte : event)
         m_daemon->act({{QStringLiteral("raw"), QString(QLatin1Char(byte))}});
     QTRY_COMPARE_WITH_TIMEOUT(m_client->stableText(), QString::fromUtf8("Björn"), Patience);
@@ -184,7 +120,8 @@ void TestClient::handsFree()
     QVERIFY(m_daemon->hears("listen"));
     QCOMPARE(m_daemon->lastData().value(QLatin1String("mode")).toString(), QStringLiteral("hands-free"));
     QCOMPARE(m_daemon->lastData().value(QLatin1String("language")).toString(), QStringLiteral("en"));
-    QCOMPARE(m_daemon->lastData().value(QLatin1String("vad_sensitivity")).toString(), QStringLiteral("aggressive"));
+    QCOMPARE(m_daemon->lastData().value(QLatin1String("vad_sensitivity")).toString(),
+             QStringLiteral("aggressive"));
     QTRY_COMPARE_WITH_TIMEOUT(m_client->device(), QStringLiteral("default"), Patience);
 
     m_daemon->say("level", {{QStringLiteral("rms"), -30.0}, {QStringLiteral("peak"), -15.0}});
@@ -193,17 +130,19 @@ void TestClient::handsFree()
     for (int utterance = 0; utterance < 2; ++utterance) {
         m_daemon->say("voice-started", {{QStringLiteral("timestamp"), 500}});
         QVERIFY(becomes(WhisperClient::Hearing));
-        m_daemon->say("partial", {{QStringLiteral("utterance"), utterance},
-                                  {QStringLiteral("stable"), QStringLiteral("turn on")},
-                                  {QStringLiteral("unstable"), QStringLiteral(" the")}});
+        m_daemon->say("partial",
+                      {{QStringLiteral("utterance"), utterance},
+                       {QStringLiteral("stable"), QStringLiteral("turn on")},
+                       {QStringLiteral("unstable"), QStringLiteral(" the")}});
         QTRY_COMPARE_WITH_TIMEOUT(m_client->stableText(), QStringLiteral("turn on"), Patience);
         QCOMPARE(m_client->unstableText(), QStringLiteral(" the"));
         m_daemon->say("voice-stopped", {{QStringLiteral("timestamp"), 1500}});
         QVERIFY(becomes(WhisperClient::Thinking));
-        m_daemon->say("transcript", {{QStringLiteral("utterance"), utterance},
-                                     {QStringLiteral("text"), QStringLiteral("turn on the light")},
-                                     {QStringLiteral("language"), QStringLiteral("en")},
-                                     {QStringLiteral("start"), 0.5}});
+        m_daemon->say("transcript",
+                      {{QStringLiteral("utterance"), utterance},
+                       {QStringLiteral("text"), QStringLiteral("turn on the light")},
+                       {QStringLiteral("language"), QStringLiteral("en")},
+                       {QStringLiteral("start"), 0.5}});
         QVERIFY(becomes(WhisperClient::Listening));
         QCOMPARE(finals.size(), utterance + 1);
         QCOMPARE(m_client->finalText(), QStringLiteral("turn on the light"));
@@ -213,7 +152,8 @@ void TestClient::handsFree()
     }
     QCOMPARE(partials.size(), 4);
     // What comes late of an utterance that is done is not shown.
-    m_daemon->say("partial", {{QStringLiteral("utterance"), 1}, {QStringLiteral("stable"), QStringLiteral("late")}});
+    m_daemon->say("partial",
+                  {{QStringLiteral("utterance"), 1}, {QStringLiteral("stable"), QStringLiteral("late")}});
     m_daemon->say("level", {{QStringLiteral("rms"), 0.0}, {QStringLiteral("peak"), 0.0}});
     QTRY_COMPARE_WITH_TIMEOUT(m_client->level(), 1.0, Patience);
     QCOMPARE(m_client->stableText(), QString());
@@ -292,12 +232,14 @@ void TestClient::noSpeechAndMicrophone()
     QVERIFY(m_daemon->hears("listen"));
     m_daemon->say("voice-stopped");
     QVERIFY(becomes(WhisperClient::Thinking));
-    m_daemon->say("no-speech", {{QStringLiteral("utterance"), 0}, {QStringLiteral("reason"), QStringLiteral("silence")}});
+    m_daemon->say("no-speech",
+                  {{QStringLiteral("utterance"), 0}, {QStringLiteral("reason"), QStringLiteral("silence")}});
     QVERIFY(becomes(WhisperClient::Listening));
     QCOMPARE(none.size(), 1);
     QCOMPARE(none.first().first().toString(), QStringLiteral("silence"));
     m_daemon->say("overrun", {{QStringLiteral("samples"), 1600}, {QStringLiteral("seconds"), 0.1}});
-    m_daemon->say("mic-lost", {{QStringLiteral("text"), QStringLiteral("gone")}, {QStringLiteral("retry_seconds"), 2}});
+    m_daemon->say("mic-lost",
+                  {{QStringLiteral("text"), QStringLiteral("gone")}, {QStringLiteral("retry_seconds"), 2}});
     QTRY_VERIFY_WITH_TIMEOUT(m_client->microphoneLost(), Patience);
     QCOMPARE(overrun.first().first().toDouble(), 0.1);
     QCOMPARE(lost.first().at(0).toString(), QStringLiteral("gone"));
@@ -315,9 +257,10 @@ void TestClient::errorsOfListening()
     QSignalSpy failed(m_client.get(), &WhisperClient::failed);
     QVERIFY(m_client->listen());
     QVERIFY(m_daemon->hears("listen"));
-    m_daemon->say("error", {{QStringLiteral("code"), QStringLiteral("no-microphone")},
-                            {QStringLiteral("text"), QStringLiteral("no such device")},
-                            {QStringLiteral("retry"), true}});
+    m_daemon->say("error",
+                  {{QStringLiteral("code"), QStringLiteral("no-microphone")},
+                   {QStringLiteral("text"), QStringLiteral("no such device")},
+                   {QStringLiteral("retry"), true}});
     QVERIFY(becomes(WhisperClient::Ready));
     QTRY_COMPARE_WITH_TIMEOUT(m_client->errorCode(), QStringLiteral("no-microphone"), Patience);
     QCOMPARE(m_client->error(), QStringLiteral("no such device"));
@@ -341,12 +284,37 @@ void TestClient::errorsOfAnUtteranceDoNotEndListening()
 
 void TestClient::silenceAfterListenIsAnError()
 {
-    // A daemon without live speech ignores the event.
     QVERIFY(startReady());
     m_daemon->answers({QStringLiteral("ping")});
     QVERIFY(m_client->listen());
     QVERIFY(becomes(WhisperClient::Ready));
     QCOMPARE(m_client->errorCode(), QStringLiteral("no-answer"));
+}
+
+void TestClient::aDaemonThatIsTooOldIsNotAskedToListen()
+{
+    QVERIFY(m_daemon->start());
+    m_daemon->answers({});
+    m_client = std::make_unique<WhisperClient>();
+    m_client->setSocketPath(m_socket);
+    QVERIFY(m_daemon->hears("hello"));
+    m_daemon->act({{QStringLiteral("say"), QStringLiteral("hello")}});
+    QVERIFY(becomes(WhisperClient::Ready));
+    QVERIFY(!m_client->listen());
+    QCOMPARE(m_client->errorCode(), QStringLiteral("not-supported"));
+    QCOMPARE(m_client->state(), WhisperClient::Ready);
+}
+
+void TestClient::silenceIsNoSpeech()
+{
+    QVERIFY(startReady());
+    QSignalSpy none(m_client.get(), &WhisperClient::noSpeech);
+    QVERIFY(m_client->listen(WhisperClient::PushToTalk));
+    m_client->stop();
+    QVERIFY(m_daemon->hears("listen-stop"));
+    QVERIFY(becomes(WhisperClient::Ready));
+    QTRY_COMPARE_WITH_TIMEOUT(none.size(), 1, Patience);
+    QCOMPARE(none.first().first().toString(), QStringLiteral("silence"));
 }
 
 void TestClient::reconnectsAfterAKill()
@@ -383,8 +351,9 @@ void TestClient::lastWordsAreTheReason()
     QVERIFY(startReady());
     QSignalSpy failed(m_client.get(), &WhisperClient::failed);
     m_daemon->act({{QStringLiteral("say"), QStringLiteral("error")},
-                   {QStringLiteral("data"), QJsonObject{{QStringLiteral("code"), QStringLiteral("shutting-down")},
-                                                        {QStringLiteral("text"), QStringLiteral("stops")}}},
+                   {QStringLiteral("data"),
+                    QJsonObject{{QStringLiteral("code"), QStringLiteral("shutting-down")},
+                                {QStringLiteral("text"), QStringLiteral("stops")}}},
                    {QStringLiteral("close"), true}});
     QVERIFY(becomes(WhisperClient::Disconnected));
     QCOMPARE(failed.first().first().toString(), QStringLiteral("shutting-down"));
@@ -392,150 +361,21 @@ void TestClient::lastWordsAreTheReason()
     QVERIFY(becomes(WhisperClient::Ready));
 }
 
-void TestClient::aDaemonThatDoesNotReadIsNotWaitedFor()
-{
-    QVERIFY(startReady());
-    QSignalSpy overrun(m_client.get(), &WhisperClient::overrun);
-    m_daemon->act({{QStringLiteral("deaf"), true}});
-    const QByteArray second(32'000, '\0');
-    int taken = 0;
-    while (taken < 1000 && m_client->sendAudio(second))
-        ++taken;
-    // The cap is 1 MiB, and the kernel's buffers take some more.
-    QVERIFY2(taken >= 30 && taken < 60, qPrintable(QString::number(taken)));
-    QVERIFY(overrun.size() == 1 && overrun.first().first().toDouble() > 0);
-    QCOMPARE(m_client->errorCode(), QStringLiteral("overrun"));
-    // What is not audio must not be lost: for want of room for it the daemon is left, and that takes no time either.
-    while (m_client->sendAudio("ab"))
-        ++taken;
-    QVERIFY(!m_client->listen());
-    QCOMPARE(m_client->state(), WhisperClient::Disconnected);
-    QCOMPARE(m_client->errorCode(), QStringLiteral("no-answer"));
-}
-
-void TestClient::audioOfOnesOwn()
-{
-    QVERIFY(startReady());
-    const QVariantMap format{{QStringLiteral("rate"), 48000}, {QStringLiteral("channels"), 2}};
-    QVERIFY(m_client->sendAudio(QByteArray(70'000, '\1'), format));
-    QVERIFY(m_daemon->hears("transcribe"));
-    QCOMPARE(m_daemon->lastData().value(QLatin1String("live")).toBool(), true);
-    QVERIFY(m_daemon->hears("audio-start"));
-    QCOMPARE(m_daemon->lastData(),
-             QJsonObject({{QStringLiteral("rate"), 48000}, {QStringLiteral("width"), 2}, {QStringLiteral("channels"), 2}}));
-    QVERIFY(m_client->sendAudio(QByteArray(4, '\1')));
-    for (const int bytes : {32768, 32768, 4464, 4}) {
-        QVERIFY(m_daemon->hears("audio-chunk"));
-        QCOMPARE(m_daemon->last().value(QLatin1String("payload_bytes")).toInt(), bytes);
-    }
-    QCOMPARE(m_client->state(), WhisperClient::Listening);
-    m_client->stop();
-    QVERIFY(m_daemon->hears("audio-stop"));
-    QVERIFY(!m_client->sendAudio(QByteArray(4, '\1')));
-    // A daemon that does not follow live says one thing, and that is the end.
-    m_daemon->say("transcript", {{QStringLiteral("text"), QStringLiteral("pushed")}});
-    QVERIFY(becomes(WhisperClient::Ready));
-    QCOMPARE(m_client->finalText(), QStringLiteral("pushed"));
-
-    // One that does says when it is over.
-    QVERIFY(m_client->sendAudio(QByteArray(4, '\1')));
-    QVERIFY(m_daemon->hears("audio-chunk"));
-    m_daemon->say("voice-started");
-    QVERIFY(becomes(WhisperClient::Hearing));
-    m_client->stop();
-    QVERIFY(m_daemon->hears("audio-stop"));
-    m_daemon->say("transcript", {{QStringLiteral("text"), QStringLiteral("first")}});
-    QTRY_COMPARE_WITH_TIMEOUT(m_client->finalText(), QStringLiteral("first"), Patience);
-    QCOMPARE(m_client->state(), WhisperClient::Thinking);
-    m_daemon->say("listen-stopped");
-    QVERIFY(becomes(WhisperClient::Ready));
-}
-
-void TestClient::badAudioIsRefused()
-{
-    QVERIFY(startReady());
-    QVERIFY(!m_client->sendAudio("ab", {{QStringLiteral("rate"), 1}}));
-    QCOMPARE(m_client->errorCode(), QStringLiteral("bad-format"));
-    QVERIFY(!m_client->sendAudio("abc"));
-    QCOMPARE(m_client->errorCode(), QStringLiteral("bad-payload"));
-}
-
-void TestClient::filesArePumped()
-{
-    // Longer than what the socket is given at once.
-    const QByteArray samples(10 * 32'000, '\2');
-    QByteArray wav = contents(sample("sample.wav")).left(44);
-    const quint32 bytes = static_cast<quint32>(samples.size());
-    wav.replace(40, 4, QByteArray(reinterpret_cast<const char *>(&bytes), 4));
-    QFile file(m_folder->filePath(QStringLiteral("long.wav")));
-    QVERIFY(file.open(QIODevice::WriteOnly));
-    file.write(wav + samples);
-    file.close();
-
-    QVERIFY(startReady());
-    QVERIFY(m_client->transcribeFile(QUrl::fromLocalFile(file.fileName())));
-    QCOMPARE(m_client->state(), WhisperClient::Thinking);
-    QVERIFY(m_daemon->hears("transcribe"));
-    QVERIFY(!m_daemon->lastData().contains(QLatin1String("live")));
-    QVERIFY(m_daemon->hears("audio-start"));
-    QCOMPARE(m_daemon->lastData().value(QLatin1String("rate")).toInt(), 16000);
-    int total = 0;
-    while (total < samples.size()) {
-        QVERIFY(m_daemon->hears("audio-chunk"));
-        total += m_daemon->last().value(QLatin1String("payload_bytes")).toInt();
-    }
-    QCOMPARE(total, static_cast<int>(samples.size()));
-    QVERIFY(m_daemon->hears("audio-stop"));
-    m_daemon->say("transcript", {{QStringLiteral("text"), QStringLiteral("long")}});
-    QVERIFY(becomes(WhisperClient::Ready));
-    QCOMPARE(m_client->finalText(), QStringLiteral("long"));
-}
-
-void TestClient::badFilesAreRefused_data()
-{
-    const QByteArray good = contents(sample("command.wav"));
-    const auto with = [&](qsizetype at, const QByteArray &bytes) { return QByteArray(good).replace(at, bytes.size(), bytes); };
-    QTest::addColumn<QByteArray>("content");
-    QTest::newRow("empty") << QByteArray();
-    QTest::newRow("text") << QByteArray("this is a text and no sound, whatever it is called");
-    QTest::newRow("cut in its header") << good.left(30);
-    QTest::newRow("no samples") << good.left(44);
-    QTest::newRow("float") << with(20, QByteArray("\3\0", 2));
-    QTest::newRow("no channel") << with(22, QByteArray("\0\0", 2));
-    QTest::newRow("too many bits") << with(34, QByteArray("\377\377", 2));
-    QTest::newRow("a format of 4 GB") << with(16, QByteArray("\377\377\377\377", 4));
-    QTest::newRow("only other chunks") << QByteArray("RIFF\0\0\0\0WAVE", 12) + QByteArray("LIST\0\0\0\0", 8).repeated(100);
-}
-
-void TestClient::badFilesAreRefused()
-{
-    QFETCH(QByteArray, content);
-    QFile file(m_folder->filePath(QStringLiteral("bad.wav")));
-    QVERIFY(file.open(QIODevice::WriteOnly));
-    file.write(content);
-    file.close();
-    WavReader reader(file.fileName());
-    QVERIFY(!reader.open());
-    QVERIFY(reader.error().contains(QLatin1String("bad.wav: ")));
-
-    WavReader good(sample("command.wav"));
-    QVERIFY(good.open());
-    QCOMPARE(good.format().rate, 16000);
-    QVERIFY(good.seconds() > 1);
-}
-
 void TestClient::anyValueInAnyFieldIsSurvived()
 {
     QVERIFY(startReady());
-    const QList<QJsonValue> values{QJsonValue::Null, true, -1, 1e300, QStringLiteral("x"), QJsonArray{1}, QJsonObject()};
+    const QList<QJsonValue> values{QJsonValue::Null,    true,          -1,           1e300,
+                                   QStringLiteral("x"), QJsonArray{1}, QJsonObject()};
     QVERIFY(m_client->listen());
     QVERIFY(m_daemon->hears("listen"));
-    for (const char *type : {"info", "model-loading", "devices", "error", "listening", "voice-started", "voice-stopped",
-                             "partial", "transcript", "no-speech", "level", "overrun", "mic-lost", "mic-restored"}) {
+    for (const char *type :
+         {"info", "model-loading", "devices", "error", "listening", "voice-started", "voice-stopped", "partial",
+          "transcript", "no-speech", "level", "overrun", "mic-lost", "mic-restored"}) {
         for (const QJsonValue &value : values) {
             QJsonObject data;
-            for (const char *name : {"asr", "percent", "devices", "text", "code", "retry", "device", "utterance", "stable",
-                                     "unstable", "language", "rms", "peak", "seconds", "retry_seconds", "reason"})
+            for (const char *name :
+                 {"asr", "percent", "devices", "text", "code", "retry", "device", "utterance", "stable",
+                  "unstable", "language", "rms", "peak", "seconds", "retry_seconds", "reason"})
                 data.insert(QLatin1String(name), value);
             m_daemon->say(type, data);
         }
@@ -568,48 +408,6 @@ void TestClient::theExampleOfTheReadmeRuns()
     QObject *label = window->findChild<QObject *>(QStringLiteral("words"));
     QVERIFY(label);
     QTRY_VERIFY_WITH_TIMEOUT(label->property("text").toString().contains(QLatin1String("it works")), Patience);
-}
-
-void TestClient::realDaemonTranscribes()
-{
-    if (!RealDaemon::available())
-        QSKIP("META_WHISPER_DAEMON does not say how whisperd is started");
-    RealDaemon daemon(m_socket);
-    daemon.start();
-    m_client = std::make_unique<WhisperClient>();
-    m_client->setSocketPath(m_socket);
-    QVERIFY2(becomes(WhisperClient::Ready), daemon.log());
-    QTRY_COMPARE_WITH_TIMEOUT(m_client->modelName(), QStringLiteral("base"), Patience);
-    m_client->setLanguage(QStringLiteral("en"));
-    QVERIFY(m_client->transcribeFile(QUrl::fromLocalFile(sample("sample.wav"))));
-    QVERIFY(becomes(WhisperClient::Ready));
-    QCOMPARE(plainWords(m_client->finalText()),
-             QStringLiteral("how long will it take to drive to the airport in this traffic"));
-    QCOMPARE(m_client->finalLanguage(), QStringLiteral("en"));
-
-    m_client->setLanguage(QStringLiteral("xx"));
-    QVERIFY(m_client->transcribeFile(QUrl::fromLocalFile(sample("command.wav"))));
-    QVERIFY(becomes(WhisperClient::Ready));
-    QTRY_COMPARE_WITH_TIMEOUT(m_client->errorCode(), QStringLiteral("unknown-language"), Patience);
-}
-
-void TestClient::realDaemonIsKilledAndComesBack()
-{
-    if (!RealDaemon::available())
-        QSKIP("META_WHISPER_DAEMON does not say how whisperd is started");
-    RealDaemon daemon(m_socket);
-    daemon.start();
-    m_client = std::make_unique<WhisperClient>();
-    m_client->setSocketPath(m_socket);
-    QVERIFY2(becomes(WhisperClient::Ready), daemon.log());
-    QVERIFY(m_client->transcribeFile(QUrl::fromLocalFile(sample("sample.wav"))));
-    daemon.kill();
-    QVERIFY(becomes(WhisperClient::Disconnected));
-    daemon.start();
-    QVERIFY2(becomes(WhisperClient::Ready), daemon.log());
-    QVERIFY(m_client->transcribeFile(QUrl::fromLocalFile(sample("command.wav"))));
-    QVERIFY(becomes(WhisperClient::Ready));
-    QVERIFY(plainWords(m_client->finalText()).contains(QLatin1String("air conditioning")));
 }
 
 QTEST_MAIN(TestClient)

@@ -67,9 +67,10 @@ Heard hear(const QList<QByteArray> &parts, WireLimits limits)
     for (const QByteArray &part : parts) {
         decoder.receive(part);
         while (const std::optional<WireEvent> event = decoder.next()) {
-            heard.events.append(QJsonObject{{QStringLiteral("type"), event->type},
-                                            {QStringLiteral("data"), event->data},
-                                            {QStringLiteral("payload"), QString::fromLatin1(event->payload.toBase64())}});
+            heard.events.append(
+                QJsonObject{{QStringLiteral("type"), event->type},
+                            {QStringLiteral("data"), event->data},
+                            {QStringLiteral("payload"), QString::fromLatin1(event->payload.toBase64())}});
         }
     }
     if (decoder.error())
@@ -139,9 +140,8 @@ void TestWire::corpusGivesTheSameEvents()
         }
         const Heard heard = hear(split(one.stream, cuts), limitsOf(one.expected));
         const QByteArray name = one.expected.value(QLatin1String("name")).toString().toUtf8();
-        const auto inOneLine = [](const QJsonArray &events) {
-            return QJsonDocument(events).toJson(QJsonDocument::Compact);
-        };
+        const auto inOneLine
+            = [](const QJsonArray &events) { return QJsonDocument(events).toJson(QJsonDocument::Compact); };
         const QJsonArray events = one.expected.value(QLatin1String("events")).toArray();
         if (heard.events != events)
             qWarning() << name << inOneLine(heard.events) << "instead of" << inOneLine(events);
@@ -184,7 +184,8 @@ void TestWire::anErrorIsLasting()
     for (int i = 0; i < 3; ++i) {
         QVERIFY(!decoder.next());
         QCOMPARE(decoder.error()->code, QStringLiteral("bad-header"));
-        QVERIFY2(decoder.error()->text.startsWith(QLatin1String("event 3: header: ")), qPrintable(decoder.error()->text));
+        QVERIFY2(decoder.error()->text.startsWith(QLatin1String("event 3: header: ")),
+                 qPrintable(decoder.error()->text));
         decoder.receive(QByteArray(1'000'000, 'x'));
         QCOMPARE(decoder.buffered(), 0);
     }
