@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 _BITBAKE_CONF = """
 MACHINE ?= "raspberrypi4-64"
-DISTRO_FEATURES ?= "alsa ptest systemd"
+DISTRO_FEATURES ?= "alsa opengl ptest systemd"
 VIRTUAL-RUNTIME_init_manager ?= "systemd"
 OVERRIDES = "class-target:linux:aarch64:${MACHINE}:pn-${PN}"
 FILE_DIRNAME = "${@os.path.dirname(d.getVar('FILE'))}"
@@ -81,7 +81,8 @@ CFLAGS = "-O2"
 CXXFLAGS = "-O2"
 LDFLAGS = "-Wl,-O1"
 PARALLEL_MAKE = "-j2"
-PACKAGES = "${PN}-dbg ${PN}-staticdev ${PN}-dev ${PN}-doc ${PN}-locale ${PN}"
+PACKAGE_BEFORE_PN ?= ""
+PACKAGES = "${PN}-dbg ${PN}-staticdev ${PN}-dev ${PN}-doc ${PN}-locale ${PACKAGE_BEFORE_PN} ${PN}"
 FILES:${PN} = "${bindir}/* ${libdir}/lib*${SOLIBS}"
 FILES:${PN}-dev = "${includedir} ${libdir}/lib*${SOLIBSDEV}"
 SOLIBS = ".so.*"
@@ -112,6 +113,8 @@ _CLASSES = {
     "pypi": _PYPI_CLASS,
     "cmake": 'OECMAKE_GENERATOR ?= "Ninja"\nOECMAKE_SOURCEPATH ?= "${S}"\nB = "${WORKDIR}/build"\n'
     'OECMAKE_CXX_FLAGS ?= "${CXXFLAGS}"\nOECMAKE_C_FLAGS ?= "${CFLAGS}"\n',
+    # meta-qt6's, for dynamic-layers/qt6-layer: BitBake parses that only where meta-qt6 is, and this always.
+    "qt6-cmake": 'inherit cmake\nQT6_INSTALL_QMLDIR ?= "${libdir}/qml"\n',
     "ptest": 'PACKAGES =+ "${PN}-ptest"\n',
     "core-image": 'IMAGE_FEATURES ?= ""\nIMAGE_INSTALL ?= "packagegroup-core-boot"\n',
     **dict.fromkeys(

@@ -47,7 +47,8 @@ class Finding:
 def metadata() -> list[Path]:
     """Every file that oelint-adv reads."""
     layer = [ROOT / "conf" / "layer.conf", *ROOT.glob("conf/include/*.inc"), *ROOT.glob("classes/*.bbclass")]
-    return sorted([*layer, *recipes(), *ROOT.glob("recipes-*/*/*.inc"), *ROOT.glob("recipes-*/*/*.bbappend")])
+    layer += [*ROOT.glob("recipes-*/*/*.bbappend"), *ROOT.glob("dynamic-layers/*/recipes-*/*/*.bbappend")]
+    return sorted([*layer, *recipes(), *ROOT.glob("recipes-*/*/*.inc")])
 
 
 def oelint() -> list[Finding]:

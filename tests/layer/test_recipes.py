@@ -53,6 +53,7 @@ def test_the_licences_checksums_are_those_of_the_files(bitbake: bitbake_parse.Bi
     for path, licence in (
         (WHISPERD, ROOT / "LICENSE"),
         (next(ROOT.glob("recipes-core/whisper-data/*.bb")), ROOT / "LICENSE"),
+        (next(ROOT.glob("dynamic-layers/qt6-layer/*/whisper-gui/*.bb")), ROOT / "LICENSE"),
         (
             next(ROOT.glob("recipes-ml/whisper-models/whisper-model-base_*.bb")),
             ROOT / "recipes-ml" / "whisper-models" / "files" / "LICENSE.openai",
