@@ -73,6 +73,7 @@ class AlsaMicrophone:
         device: ALSA's name of it.
         environment: what a process needs to see it.
         fifo: where the samples go in.
+        written: blocks of `BLOCK_SECONDS` that went in, silence too; without those of `burst`.
 
     Args:
         folder: for its configuration and FIFO.
@@ -93,6 +94,7 @@ class AlsaMicrophone:
         self.kind = kind
         self.device = "mic"
         self.fifo = folder / "microphone.fifo"
+        self.written = 0
         self._block = round(rates[0] * BLOCK_SECONDS) * channels * WIDTHS[form]
         config = folder / "alsa.conf"
         config.write_text(ALSA_CONFIG.read_text() + self._definitions(rates, channels, form))
@@ -177,6 +179,7 @@ class AlsaMicrophone:
                 try:
                     if block:
                         os.write(descriptor, block)
+                        self.written += 1
                 except BlockingIOError:
                     if block is silence:  # nobody hears it
                         block = b""

@@ -16,7 +16,8 @@ def coloured(seconds: float, slope: float, seed: int) -> Samples:
     count = round(seconds * RATE)
     spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(count))
     noise: Samples = np.fft.irfft(spectrum / np.arange(1, len(spectrum) + 1) ** slope, count)
-    return noise / np.abs(noise).max()
+    scaled: Samples = noise / np.abs(noise).max()
+    return scaled
 
 
 def sine(seconds: float, hertz: float) -> Samples:
@@ -31,7 +32,8 @@ def _music(seconds: float) -> Samples:
         pitch = 220 * 2 ** (random.integers(0, 24) / 12)
         note = sum((sine(0.4, pitch * h) / h for h in range(1, 6)), np.zeros(round(0.4 * RATE)))
         out[start : start + len(note)] += note * np.exp(-10 * np.arange(len(note)) / RATE)
-    return out[:-RATE] / np.abs(out).max()
+    scaled: Samples = out[:-RATE] / np.abs(out).max()
+    return scaled
 
 
 def _slam(seconds: float) -> Samples:
@@ -40,7 +42,8 @@ def _slam(seconds: float) -> Samples:
     out = 0.001 * random.standard_normal(round(seconds * RATE))
     burst = random.standard_normal(round(0.3 * RATE)) * np.exp(-np.arange(round(0.3 * RATE)) / (0.03 * RATE))
     out[RATE // 2 : RATE // 2 + len(burst)] += burst
-    return out / np.abs(out).max()
+    scaled: Samples = out / np.abs(out).max()
+    return scaled
 
 
 NOISES: dict[str, Callable[[float], Samples]] = {

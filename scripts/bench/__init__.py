@@ -1,1 +1,1 @@
-"""Benchmarks: speed and memory against strangers, in one interleaved run."""
+"""Benchmarks: speed and memory against strangers in one interleaved run, live speech, and a soak of it."""
