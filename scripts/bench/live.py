@@ -58,7 +58,7 @@ from whisperd.speech.streaming import DEFAULT_POLICY, POLICIES  # noqa: E402
 
 from .live_figures import Figures, Take, figures, median  # noqa: E402
 from .live_report import show  # noqa: E402
-from .livewire import BLOCK, FORM, BenchError, Line, look_at  # noqa: E402
+from .livewire import BLOCK, FORM, BenchError, Line, look_at, need_microphone, new_file  # noqa: E402
 
 BEFORE_S, AFTER_S = 1.0, 2.0
 """Quiet around a clip: the stream is running before anybody speaks, and the endpoint is found, not told."""
@@ -85,6 +85,20 @@ class Stage:
 def main() -> int:
     """Run the benchmark."""
     options = _arguments()
+    try:
+        if options.microphone:
+            need_microphone()
+        return run(options)
+    except (
+        BenchError,
+        AssertionError,
+        OSError,
+    ) as error:  # of DaemonProcess and AlsaMicrophone, with their reasons
+        raise SystemExit(f"scripts/bench/live: {error}") from error
+
+
+def run(options: argparse.Namespace) -> int:
+    """Play, measure, tell."""
     console = Console(width=None if sys.stdout.isatty() else 140)
     clips = _clips(options.clips)
     policies = list(POLICIES) if options.policy == "both" else [options.policy]
@@ -115,7 +129,7 @@ def main() -> int:
                     bar.advance(task, options.idle)
         peak = {stage.policy: look_at(stage.daemon.pid).peak_mb for stage in stages}
     measured = _medians(takes)
-    run = {
+    whole = {
         "rounds": options.rounds,
         "sensitivity": options.sensitivity,
         "microphone": options.microphone,
@@ -123,8 +137,8 @@ def main() -> int:
         "idle": idle,
         "peak_mb": peak,
     }
-    show(console, measured, run)
-    _write(options, measured, run, takes)
+    show(console, measured, whole)
+    _write(options, measured, whole, takes)
     return 0
 
 
@@ -141,14 +155,18 @@ def _arguments() -> argparse.Namespace:
         "--rounds", type=int, default=1, help="times that each clip is played (default: 1); medians count"
     )
     p.add_argument(
-        "--idle", type=float, default=IDLE_SECONDS, help="seconds of each noise nobody speaks in; 0: none"
+        "--idle",
+        type=float,
+        metavar="S",
+        default=IDLE_SECONDS,
+        help="seconds of each noise nobody speaks in; 0: none",
     )
     p.add_argument(
         "--microphone", action="store_true", help="play into the daemon's microphone; needs ALSA and gcc"
     )
-    p.add_argument("--csv", type=Path, help="write the figures of each clip to this file")
-    p.add_argument("--json", type=Path, help="write all figures to this file")
-    p.add_argument("--plot", type=Path, help="draw what appeared when to this PNG; best with a few --clips")
+    p.add_argument("--csv", type=new_file, help="write the figures of each clip to this file")
+    p.add_argument("--json", type=new_file, help="write all figures to this file")
+    p.add_argument("--plot", type=new_file, help="draw what appeared when to this PNG; best with a few --clips")
     p.add_argument("--bundle", type=Path, required=True, help="the model's folder; the shell script gives base")
     return p.parse_args()
 
@@ -244,7 +262,7 @@ def _medians(takes: list[Take]) -> list[Figures]:
     return [median(of) for of in by.values()]
 
 
-def _write(options: argparse.Namespace, measured: list[Figures], run: dict[str, Any], takes: list[Take]) -> None:
+def _write(options: argparse.Namespace, measured: list[Figures], whole: dict[str, Any], takes: list[Take]) -> None:
     rows = [asdict(one) for one in measured]
     if options.csv:
         with options.csv.open("w", newline="") as file:
@@ -252,7 +270,7 @@ def _write(options: argparse.Namespace, measured: list[Figures], run: dict[str, 
             writer.writeheader()
             writer.writerows(rows)
     if options.json:
-        options.json.write_text(json.dumps({**run, "clips": rows}, indent=1) + "\n")
+        options.json.write_text(json.dumps({**whole, "clips": rows}, indent=1) + "\n")
     if options.plot:
         from .live_plot import draw
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
+import shutil
 import socket
 import threading
 import time
@@ -131,6 +134,34 @@ class Line:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def need_microphone() -> None:
+    """Find out early that there can be no microphone.
+
+    Raises:
+        BenchError: what is not installed.
+    """
+    headers = Path("/usr/include/alsa/asoundlib.h").is_file() and Path("/usr/share/alsa/alsa.conf").is_file()
+    if importlib.util.find_spec("alsaaudio") is None or shutil.which("gcc") is None or not headers:
+        packages = "gcc libc6-dev libasound2-dev libasound2-data python3-dev"
+        raise BenchError(f"a microphone takes ALSA and a compiler: apt install {packages}, and run this again")
+
+
+def new_file(text: str) -> Path:
+    """A file to be written at the end, as an argument: checked before the long run, not after it."""
+    path = Path(text)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: not a file in a folder that is there")
+    return path
+
+
+def positive(text: str) -> float:
+    """A number over 0, as an argument."""
+    number = float(text)
+    if not 0 < number < 1e6:
+        raise argparse.ArgumentTypeError(f"must be over 0, not {text}")
+    return number
 
 
 @dataclass(frozen=True)

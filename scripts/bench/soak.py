@@ -39,7 +39,7 @@ from rich.table import Table  # noqa: E402
 from whisperd.audio.files import read_audio  # noqa: E402
 from whisperd.audio.pcm import Int16Samples  # noqa: E402
 
-from .livewire import BLOCK, Came, Line, Process, look_at  # noqa: E402
+from .livewire import BLOCK, BenchError, Came, Line, Process, look_at, need_microphone, new_file, positive  # noqa: E402
 
 LEVEL = 800
 """Samples to one `level`."""
@@ -74,11 +74,24 @@ def main() -> int:
     p = argparse.ArgumentParser(
         prog="scripts/bench/soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    p.add_argument("--minutes", type=float, default=30.0, help="how long (default: 30)")
+    p.add_argument("--minutes", type=positive, default=30.0, help="how long (default: 30)")
     p.add_argument("--bundle", type=Path, required=True, help="the model; the shell script gives base")
     p.add_argument("--policy", choices=("local-agreement", "alignatt"), default="local-agreement")
-    p.add_argument("--json", type=Path, help="also write the figures to this file")
+    p.add_argument("--json", type=new_file, help="also write the figures to this file")
     options = p.parse_args()
+    try:
+        need_microphone()
+        return run(options)
+    except (
+        BenchError,
+        AssertionError,
+        OSError,
+    ) as error:  # of DaemonProcess and AlsaMicrophone, with their reasons
+        raise SystemExit(f"scripts/bench/soak: {error}") from error
+
+
+def run(options: argparse.Namespace) -> int:
+    """Play, count, tell."""
     console = Console(width=None if sys.stdout.isatty() else 110)
     listed = [*speech.COMMITTED, *speech.shared(), *speech.pocketsphinx()]
     clips = [(clip, read_audio(clip.path, 60.0)) for clip in listed]
