@@ -95,7 +95,9 @@ class Terminal:
     def show(self, event: LiveEvent) -> None:
         """Take an event. What stays is written with the next `refresh`, in one piece with what is below it."""
         if isinstance(event, Final):
-            self._screen.above(printable(event.text))
+            text = printable(event.text)
+            broken = wrap(text, self._screen.size().columns - 1)  # at the words, as while it was said
+            self._screen.above("\n".join(text[start:end] for start, end in broken))
         elif (text := trouble(event)) is not None:
             self.note(text)
         if isinstance(event, Partial):

@@ -78,10 +78,13 @@ def test_a_file_with_two_utterances_as_events(daemon: DaemonProcess, tmp_path: P
     assert events[0]["type"] == "listening" and events[-1] == {"type": "listen-stopped", "utterances": 2}
     finals = [event for event in events if event["type"] == "transcript"]
     assert [words(event["text"]) for event in finals] == [words(SAMPLE.text), words(COMMAND.text)]
-    for final in finals:
-        shown = [e for e in events if e["type"] == "partial" and e["utterance"] == final["utterance"]]
-        assert shown and final["text"].startswith(shown[-1]["stable"].strip())
-        assert events.index(shown[-1]) < events.index(final)
+    partials = [event for event in events if event["type"] == "partial"]
+    # A busy machine has none for what is said quickly, but four seconds of speech are enough for one.
+    assert any(event["utterance"] == 0 and event["stable"] + event["unstable"] for event in partials)
+    for event in partials:
+        final = finals[event["utterance"]]
+        assert final["text"].startswith(event["stable"].strip())
+        assert events.index(event) < events.index(final)
     assert any(event["type"] == "level" and event["rms"] > -30 for event in events)
 
 

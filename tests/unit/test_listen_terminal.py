@@ -198,7 +198,7 @@ def shows(*lines: str) -> Callable[[Screen], bool]:
 
 
 def test_partial_texts_are_rewritten_in_place(daemon: Scripted) -> None:
-    daemon.answers["listen-stop"] = [final("Three four five.", 1), STOPPED]
+    daemon.answers["listen-stop"] = [final("Four.", 2), STOPPED]
     with OnTerminal(command(daemon)) as terminal:
         daemon.wait_for("listen")
         daemon.say("level", rms=-30.0, peak=-20.0)
@@ -216,9 +216,12 @@ def test_partial_texts_are_rewritten_in_place(daemon: Scripted) -> None:
         terminal.until(shows("One two three.", "three four five six seven eight nine", "ten eleven twelve"))
         say(daemon, partial("Three", "", 1))
         terminal.until(shows("One two three.", "Three"))
+        say(daemon, final(f"{long}.", 1))
+        said = ["One two three.", "three four five six seven eight nine", "ten eleven twelve."]
+        terminal.until(shows(*said))
         terminal.press("\x03")
         assert terminal.end() == cli.OK
-        assert terminal.screen.text == ["One two three.", "Three four five."]
+        assert terminal.screen.text == [*said, "Four."]
 
 
 def test_ctrl_c_twice_on_a_terminal(daemon: Scripted) -> None:
@@ -276,7 +279,7 @@ def test_ctrl_z_gives_the_terminal_back_meanwhile(daemon: Scripted) -> None:
 
 @pytest.mark.parametrize("columns", [5, 12])
 def test_a_narrow_terminal(daemon: Scripted, columns: int) -> None:
-    daemon.answers["listen-stop"] = [final("Once."), STOPPED]
+    daemon.answers["listen-stop"] = [final("Bye."), STOPPED]
     with OnTerminal(command(daemon), rows=4, columns=columns) as terminal:
         daemon.wait_for("listen")
         for n in range(30):
@@ -285,7 +288,7 @@ def test_a_narrow_terminal(daemon: Scripted, columns: int) -> None:
         terminal.until(lambda screen: any("█" in line for line in screen.text) and len(screen.text) > 2)
         terminal.press("\x03")
         assert terminal.end() == cli.OK
-        assert terminal.screen.text == ["Once."]
+        assert terminal.screen.text == ["Bye."]
 
 
 def test_a_terminal_that_changes_its_size(daemon: Scripted) -> None:
