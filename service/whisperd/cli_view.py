@@ -98,8 +98,8 @@ class Terminal:
             text = printable(event.text)
             broken = wrap(text, self._screen.size().columns - 1)  # at the words, as while it was said
             self._screen.above("\n".join(text[start:end] for start, end in broken))
-        elif (text := trouble(event)) is not None:
-            self.note(text)
+        elif (told := trouble(event)) is not None:
+            self.note(told)
         if isinstance(event, Partial):
             self._partial = event
         elif isinstance(event, Level):

@@ -30,6 +30,7 @@ class FakeEngine:
     hold: threading.Event = field(default_factory=threading.Event)
     heard: list[tuple[Int16Samples, Options]] = field(default_factory=list)
     running: threading.Event = field(default_factory=threading.Event)
+    voice: None = None  # utterances are found by their energy
 
     def __post_init__(self) -> None:
         self.hold.set()

@@ -73,6 +73,18 @@ def test_a_file_is_sent_whole_and_its_texts_are_all_that_is_printed(
     assert daemon.wait_for("transcribe").data["mode"] == "hands-free"
 
 
+def test_a_file_from_standard_input(daemon: Scripted, file: str) -> None:
+    daemon.answers["audio-stop"] = [final("One."), STOPPED]
+    done = subprocess.run(
+        command(daemon, "--file", "-"),
+        input=Path(file).read_bytes(),
+        capture_output=True,
+        timeout=WAIT_SECONDS,
+        check=True,
+    )
+    assert (done.stdout, done.stderr, len(daemon.audio)) == (b"One.\n", b"", 6400)
+
+
 def test_options_are_passed_on(daemon: Scripted, file: str) -> None:
     daemon.answers["audio-stop"] = [final("Ja."), STOPPED]
     asked = ["--language", "de", "--task", "translate", "--sensitivity", "aggressive", "--push-to-talk"]

@@ -119,6 +119,10 @@ class Screen:
         return lines
 
 
+TAKE_TERMINAL = "import os, sys; os.open(os.ttyname(0), os.O_RDWR); os.execv(sys.argv[1], sys.argv[1:])"
+"""A session's first process gets the terminal that it opens first, and with it Ctrl-C and Ctrl-Z."""
+
+
 class OnTerminal:
     """whisperctl on a terminal of its own."""
 
@@ -131,13 +135,12 @@ class OnTerminal:
         self._theirs = theirs
         clean = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
         self.process = subprocess.Popen(
-            arguments,
+            [sys.executable, "-c", TAKE_TERMINAL, *arguments],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
             env={**clean, "TERM": "xterm", "PYTHONUTF8": "1", **environ},
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
         )
 
     def resize(self, rows: int, columns: int) -> None:

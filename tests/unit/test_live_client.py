@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_daemon import WAIT_SECONDS, Scripted
+from fake_daemon import WAIT_SECONDS, FakeEngine, Scripted, serve
 from whisperd import live_client
 from whisperd.audio.pcm import PcmFormat
 from whisperd.client import Client, ClientError, ConnectionLost, ServerError
@@ -275,6 +275,26 @@ def test_events_of_another_form(client: Client, daemon: Scripted, kind: str, dat
     with pytest.raises(ConnectionLost, match="not what whisperd says"):
         live.poll(WAIT_SECONDS)
     assert not client.connected
+
+
+# --- the real server ------------------------------------------------------------------------------------------
+
+
+def test_the_real_server(tmp_path: Path) -> None:
+    with serve(tmp_path / "real", FakeEngine()), Client(tmp_path / "real") as client:
+        live = client.stream()
+        client._send(Event("audio-chunk", {}, b"odd"))
+        with pytest.raises(ServerError) as caught:
+            list(live)
+        assert caught.value.code == "bad-payload" and live.over
+        with client.stream() as live:
+            live.send(bytes(32_000))
+        with client.stream(mode="push-to-talk") as live:
+            live.send(bytes(32_000))
+            live.stop()
+            kinds = [type(event) for event in live]
+        assert kinds[0] is Listening and kinds[-2:] == [NoSpeech, Stopped] and Level in kinds
+        assert client.transcribe(np.zeros(100, np.int16)).text == "100 samples"
 
 
 # --- beside it ------------------------------------------------------------------------------------------------
