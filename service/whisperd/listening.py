@@ -32,6 +32,7 @@ from .utterance import (
     VoiceStarted,
     VoiceStopped,
 )
+from .wire import Event
 
 SHARE: Final = round((RING_S + WINDOW_S) * SAMPLE_RATE)
 """Samples that a stream holds at most: its ring, and the window that is being decoded."""
@@ -139,7 +140,10 @@ class Listening:
         seconds = (finished.end - finished.start) / SAMPLE_RATE
         if isinstance(result, WhisperdError):
             report = Report(request.id, result.code, seconds, finished.outcome)
-            return [Send(protocol.error(result, request.id)), report]
+            # With the utterance's number: the stream goes on, which an error without one ends.
+            failed = protocol.error(result, request.id)
+            numbered = {**failed.data, "utterance": finished.utterance} if self._extended else failed.data
+            return [Send(Event(failed.type, numbered)), report]
         outcome = TRANSCRIBED if result.text else NO_SPEECH
         report = Report(request.id, outcome, seconds, finished.outcome)
         if self._extended:

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 MAX_PENDING_EVENTS = 1024
 """That have come and are not taken. Levels and partial texts beyond are left out, the oldest first."""
 
-GOES_ON = ("internal", "queue-full")
-"""Codes of errors that cost one utterance its text. All others end the stream."""
-
 _NUMBER = (int, float)
 _Kinds = Mapping[str, "type | tuple[type, ...]"]
 
@@ -329,7 +326,7 @@ class Live:
         return event.data.get("id") == self.id or ends_connection(event)
 
     def _read(self, event: Event) -> LiveEvent | None:
-        if event.type == "error" and (ends_connection(event) or event.data.get("code") not in GOES_ON):
+        if event.type == "error" and (ends_connection(event) or "utterance" not in event.data):
             self._end()
             raise server_error(event)
         kind = _EVENTS.get(event.type)

@@ -197,7 +197,7 @@ def test_no_microphone(daemon: Scripted, capsys: pytest.CaptureFixture[str], as_
 
 
 def test_a_lost_utterance_is_a_failure(daemon: Scripted, file: str, capsys: pytest.CaptureFixture[str]) -> None:
-    error = ("error", {"code": "queue-full", "text": "too many", "retry": True})
+    error = ("error", {"code": "queue-full", "text": "too many", "retry": True, "utterance": 0})
     daemon.answers["audio-stop"] = [error, final("Two.", 1), STOPPED]
     assert listen(daemon, "--file", file) == cli.FAILED
     assert capsys.readouterr() == ("Two.\n", "something that was said was lost: too many\n")

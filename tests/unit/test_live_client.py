@@ -63,7 +63,7 @@ def test_every_event_is_told_in_order_with_its_fields(client: Client, daemon: Sc
         ("voice-stopped", {"timestamp": 1500}),
         ("transcript", FINAL),
         ("no-speech", {"utterance": 1, "reason": "no-voice", "audio_seconds": 0.5}),
-        ("error", {"code": "internal", "text": "a bug", "retry": False}),
+        ("error", {"code": "internal", "text": "a bug", "retry": False, "utterance": 2}),
         STOPPED,
     ]
     live = client.listen()

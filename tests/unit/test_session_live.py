@@ -14,7 +14,7 @@ from test_session import FORM, Daemon, Talk
 from whisperd.actions import Action, Cancel, Close, Listen, Report, Submit, Unlisten, Warn
 from whisperd.clip import Budget
 from whisperd.config import Limits
-from whisperd.errors import NoMicrophone, QueueFull
+from whisperd.errors import InternalError, NoMicrophone, QueueFull
 from whisperd.listening import SHARE
 from whisperd.live import LiveStream
 from whisperd.protocol import Mode, Outcome, Priority
@@ -286,6 +286,22 @@ def test_devices_are_those_of_the_daemon() -> None:
     talk.send("devices", id="d")
     listed = {"id": "d", "devices": [{"name": "mic", "description": "", "default": True}]}
     assert talk.said() == [("devices", listed)]
+
+
+def test_an_error_of_an_utterance_has_its_number_and_listening_goes_on() -> None:
+    talk = LiveTalk((*UTTERANCE, started(4.5), paused(6.0), ended(6.4, 6.0)))
+    talk.hello()
+    talk.send("listen", id="m")
+    talk.do(talk.session.microphone_opened())
+    for _ in range(35):
+        for action in talk.session.heard(talk.sound(), 0):
+            talk.actions.append(action)
+            if isinstance(action, Submit):
+                broken = Outcome(InternalError("broken"), 0.0, 0.1)
+                talk.actions += talk.session.job_done(action.key, broken)
+    errors = [data for kind, data in talk.said() if kind == "error"]
+    assert [(error["id"], error["utterance"], error["code"]) for error in errors] == [("m", 0, "internal")]
+    assert "transcript" in talk.hear(3.0).kinds()
 
 
 def test_a_pushed_stream_of_utterances() -> None:
