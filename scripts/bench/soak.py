@@ -37,7 +37,7 @@ from rich.console import Console  # noqa: E402
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: E402
 from rich.table import Table  # noqa: E402
 from whisperd.audio.files import read_audio  # noqa: E402
-from whisperd.audio.pcm import Int16Samples  # noqa: E402
+from whisperd.audio.pcm import SAMPLE_RATE, Int16Samples  # noqa: E402
 
 from .livewire import BLOCK, BenchError, Came, Line, Process, look_at, need_microphone, new_file, positive  # noqa: E402
 
@@ -62,10 +62,11 @@ ANSWERS = ("transcript", "no-speech")
 
 @dataclass(frozen=True)
 class Played:
-    """A clip, and the time at which its last block was written."""
+    """A clip, and when it began and ended, on the monotonic clock."""
 
     clip: str
     text: str
+    begin: float
     at: float
 
 
@@ -122,7 +123,7 @@ def soak(
     time.sleep(10 * BLOCK_SECONDS)
     begin = line.count
     line.send("listen", {"id": "soak", "mode": "hands-free"})
-    line.wait(lambda came: came.kind == "listening", begin)
+    origin = line.wait(lambda came: came.kind == "listening", begin).at
     before = microphone.written
     microphone.hush(True)
     start = time.monotonic()
@@ -134,7 +135,8 @@ def soak(
         while (now := time.monotonic()) - start < seconds:
             clip, pcm = chance.choice(clips)
             microphone.play(pcm.tobytes())
-            played.append(Played(clip.name, clip.text, time.monotonic()))
+            end = time.monotonic()
+            played.append(Played(clip.name, clip.text, end - len(pcm) / SAMPLE_RATE, end))
             time.sleep(chance.uniform(*PAUSES_S))
             if now - looks[-1].at >= LOOK_SECONDS:
                 looks.append(look_at(daemon.pid))
@@ -147,11 +149,16 @@ def soak(
     looks.append(look_at(daemon.pid))
     line.send("listen-stop", {"id": "soak"})
     line.wait(lambda came: came.kind == "listen-stopped", begin)
-    return counted(line.since(begin), played, looks, written, time.monotonic() - start)
+    return counted(line.since(begin), origin, played, looks, written, time.monotonic() - start)
 
 
 def counted(
-    events: list[Came], played: list[Played], looks: list[Process], written: int, seconds: float
+    events: list[Came],
+    origin: float,
+    played: list[Played],
+    looks: list[Process],
+    written: int,
+    seconds: float,
 ) -> dict[str, Any]:
     """The figures of a soak."""
     levels = sum(came.kind == "level" for came in events)
@@ -160,7 +167,7 @@ def counted(
     numbers = [int(came.data["utterance"]) for came in answers]
     kinds = {came.kind for came in events}
     steady = [look for look in looks if look.at - looks[0].at >= WARM_SHARE * seconds]
-    wrong, words, missed = _errors(answers, played)
+    wrong, words, missed = _errors(answers, origin, played)
     overruns = [dict(came.data) for came in events if came.kind == "overrun"]
     lost = written - levels * LEVEL
     return {
@@ -198,14 +205,15 @@ def counted(
     }
 
 
-def _errors(answers: list[Came], played: list[Played]) -> tuple[int, int, list[str]]:
-    """Word errors, words, and the clips that brought no text. What comes up to the next clip's end is a clip's."""
+def _errors(answers: list[Came], origin: float, played: list[Played]) -> tuple[int, int, list[str]]:
+    """Word errors, words, and the clips that brought no text. An utterance is of the clip in which it begins."""
     wrong = words = 0
     missed = []
-    heard = [(came.at, str(came.data.get("text", ""))) for came in answers]
+    heard = [(origin + float(came.data["start"]), str(came.data.get("text", ""))) for came in answers]
     for i, one in enumerate(played):
-        begin = played[i - 1].at + PAUSES_S[0] - BLOCK_SECONDS if i else 0.0
-        end = one.at + PAUSES_S[0] - BLOCK_SECONDS
+        # It may begin 0.6 s before its voice, and pauses are longer.
+        begin = one.begin - 0.8
+        end = played[i + 1].begin - 0.8 if i + 1 < len(played) else float("inf")
         text = " ".join(text for at, text in heard if begin <= at < end and text)
         wrong += speech.word_errors(one.text, text)
         words += len(speech.words(one.text))
