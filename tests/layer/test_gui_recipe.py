@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rootfs
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
@@ -65,7 +66,7 @@ def test_the_unit_starts_what_is_installed_on_the_bare_display(recipe: Any) -> N
 
 def test_systemd_knows_every_key_of_the_unit(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is not installed")
+        rootfs.skip("tests/layer, the unit of the GUI", "systemd-analyze is not installed")
     program = tmp_path / "whisper-gui"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import alsa_microphone
 import numpy as np
 import pytest
+import rootfs
 from alsa_microphone import FILE, AlsaMicrophone
 from machine import MEMBER, Machine
 from speech import COMMITTED, word_errors
@@ -43,7 +44,7 @@ def put_alsaaudio(machine: Machine) -> None:
     assert found is not None and found.origin is not None
     (packages,) = machine.root.glob("usr/local/lib/whisperd/lib/python3*/site-packages")
     if packages.parent.name != f"python{sysconfig.get_python_version()}":
-        pytest.skip(f"the machine's {packages.parent.name} is not this one")
+        rootfs.skip("tests/systemd, the microphone", f"the machine's {packages.parent.name} is not this one")
     shutil.copy(found.origin, packages)
 
 
