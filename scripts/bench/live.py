@@ -58,7 +58,7 @@ from whisperd.speech.streaming import DEFAULT_POLICY, POLICIES  # noqa: E402
 
 from .live_figures import Figures, Take, figures, median  # noqa: E402
 from .live_report import show  # noqa: E402
-from .livewire import BLOCK, FORM, BenchError, Line, look_at, need_microphone, new_file  # noqa: E402
+from .livewire import BLOCK, FORM, BenchError, Line, look_at, need_microphone, new_file, reasons  # noqa: E402
 
 BEFORE_S, AFTER_S = 1.0, 2.0
 """Quiet around a clip: the stream is running before anybody speaks, and the endpoint is found, not told."""
@@ -85,16 +85,10 @@ class Stage:
 def main() -> int:
     """Run the benchmark."""
     options = _arguments()
-    try:
+    with reasons("scripts/bench/live"):
         if options.microphone:
             need_microphone()
         return run(options)
-    except (
-        BenchError,
-        AssertionError,
-        OSError,
-    ) as error:  # of DaemonProcess and AlsaMicrophone, with their reasons
-        raise SystemExit(f"scripts/bench/live: {error}") from error
 
 
 def run(options: argparse.Namespace) -> int:

@@ -8,7 +8,8 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +33,15 @@ ANSWER_SECONDS = 60.0
 
 class BenchError(Exception):
     """The daemon did not do what the benchmark needs."""
+
+
+@contextmanager
+def reasons(program: str) -> Iterator[None]:
+    """End the program with a sentence where something goes wrong, as DaemonProcess and AlsaMicrophone give it."""
+    try:
+        yield
+    except (BenchError, AssertionError, OSError) as error:
+        raise SystemExit(f"{program}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ from rich.table import Table  # noqa: E402
 from whisperd.audio.files import read_audio  # noqa: E402
 from whisperd.audio.pcm import SAMPLE_RATE, Int16Samples  # noqa: E402
 
-from .livewire import BLOCK, BenchError, Came, Line, Process, look_at, need_microphone, new_file, positive  # noqa: E402
+from .livewire import BLOCK, Came, Line, Process, look_at, need_microphone, new_file, positive, reasons  # noqa: E402
 
 LEVEL = 800
 """Samples to one `level`."""
@@ -82,15 +82,9 @@ def main() -> int:
     p.add_argument("--policy", choices=("local-agreement", "alignatt"), default="local-agreement")
     p.add_argument("--json", type=new_file, help="also write the figures to this file")
     options = p.parse_args()
-    try:
+    with reasons("scripts/bench/soak"):
         need_microphone()
         return run(options)
-    except (
-        BenchError,
-        AssertionError,
-        OSError,
-    ) as error:  # of DaemonProcess and AlsaMicrophone, with their reasons
-        raise SystemExit(f"scripts/bench/soak: {error}") from error
 
 
 def run(options: argparse.Namespace) -> int:
