@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .audio.pcm import SAMPLE_RATE, PcmConverter, PcmFormat
-from .errors import AudioTooLong, BadAudio, BadPayload, QueueFull
+from .errors import AudioTooLong, BadAudio, QueueFull
 from .speech.types import Int16Samples
 
 
@@ -43,7 +43,6 @@ class Clip:
         self.format = fmt
         self._budget = budget
         self._max_seconds = max_seconds
-        self._frame_bytes = fmt.width * fmt.channels
         self._frames = 0
         self._converter = PcmConverter(fmt)
         # One growing buffer and not a list of chunks: a client that sends a sample at a time would have an
@@ -64,11 +63,7 @@ class Clip:
             AudioTooLong: the clip would be longer than it may be.
             QueueFull: the budget is used up.
         """
-        frames, rest = divmod(len(payload), self._frame_bytes)
-        if rest:
-            raise BadPayload(
-                f"audio-chunk of {len(payload)} bytes is not a whole number of {self._frame_bytes}-byte frames"
-            )
+        frames = self.format.frames_of(payload)
         # Counted in the client's frames: "exactly the limit" then does not depend on how a resampler rounds.
         if self._frames + frames > self._max_seconds * self.format.rate:
             raise AudioTooLong(f"the clip is longer than {self._max_seconds:g} s")
@@ -78,7 +73,7 @@ class Clip:
     def new_samples(self) -> Int16Samples:
         """A copy of the samples since the last call, int16[n]."""
         begin, self._followed = self._followed, len(self._samples)
-        return np.frombuffer(bytes(self._samples[begin:]), dtype=np.int16)
+        return np.frombuffer(self._samples[begin:], dtype=np.int16)
 
     def finish(self) -> Int16Samples:
         """The whole clip, int16[n]; who takes it also takes over its share of the budget.

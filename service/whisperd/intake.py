@@ -19,7 +19,7 @@ from . import protocol
 from .actions import DISCONNECTED, Report
 from .audio.pcm import PcmConverter, PcmFormat
 from .clip import Budget, Clip
-from .errors import BadEvent, BadPayload, QueueFull, UnexpectedEvent, WhisperdError
+from .errors import BadEvent, QueueFull, UnexpectedEvent, WhisperdError
 from .jobs import Jobs, Service
 from .listening import Listening
 from .protocol import Mode, Priority, Request
@@ -45,7 +45,6 @@ class Phase(enum.Enum):
     STREAMING = "in a live stream"
     REFUSED = "after a transcribe that was refused"
     DROPPING = "in a clip that is dropped"
-    CLOSED = "closed"
 
 
 REQUESTING: Final = (Phase.READY, Phase.RECEIVING, Phase.STREAMING)
@@ -74,7 +73,6 @@ class Intake(Jobs):
         self._form = PcmFormat(16_000, 2, 1)
         self._begun = 0.0  # when the clip began
         self._now = 0.0
-        self._goodbye: WhisperdError | None = None  # said when the daemon stops
 
     def _take(self, event: Event) -> bool:
         """Do what an event asks for in this phase; False if it asks for nothing."""
@@ -163,11 +161,7 @@ class Intake(Jobs):
         stream, converter = self._stream, self._converter
         assert stream is not None and converter is not None, "STREAMING has both"
         protocol.check_chunk(event, self._form)
-        if len(event.payload) % self._form.frame_bytes:
-            raise BadPayload(
-                f"audio-chunk of {len(event.payload)} bytes is not a whole number of"
-                f" {self._form.frame_bytes}-byte frames"
-            )
+        self._form.frames_of(event.payload)
         self._feed(stream, converter.push(event.payload))
 
     def _end(self, event: Event) -> None:
@@ -273,8 +267,8 @@ class Intake(Jobs):
     def _close(self, reason: str) -> None:
         if self._phase in REQUESTING:
             self._actions.append(Report(self._request.id, DISCONNECTED, self._drop_clip()))
+        self._phase = Phase.IDLE
         super()._close(reason)
-        self._phase = Phase.CLOSED
 
 
 # --- the table ------------------------------------------------------------------------------------------------
@@ -327,5 +321,4 @@ _TABLE: Final[Mapping[Phase, Mapping[str, _Step]]] = {
         "audio-chunk": Intake._skip,
         "audio-stop": Intake._skip_stop,
     },
-    Phase.CLOSED: {},
 }

@@ -85,7 +85,15 @@ class Jobs:
         self._stream_jobs: dict[int, Listening] = {}
         self._microphone: Listening | None = None  # the stream that hears it
         self._next_key = 0
+        self._draining = False  # closes when its jobs are answered
+        self._goodbye: WhisperdError | None = None  # said then
+        self._closed = False
         self._actions: list[Action] = []
+
+    @property
+    def closed(self) -> bool:
+        """Whether Close has been asked for."""
+        return self._closed
 
     @property
     def busy(self) -> bool:
@@ -207,8 +215,10 @@ class Jobs:
     # --- helpers ----------------------------------------------------------------------------------------------
 
     def _close_if_drained(self) -> None:
-        """See `Session`."""
-        raise NotImplementedError
+        if self._draining and not self.busy and not self.closed:
+            if self._goodbye is not None:
+                self._send(protocol.error(self._goodbye))
+            self._close("" if self._goodbye is None else self._goodbye.code)
 
     def _close(self, reason: str) -> None:
         """Let go of everything; what is still owed an answer is cancelled."""
@@ -216,6 +226,7 @@ class Jobs:
             self._give_up(key, job, DISCONNECTED)
         for stream in list(self._streams):
             self._abandon(stream, DISCONNECTED)
+        self._closed = True
         self._actions.append(Close(reason))
 
     def _send(self, event: Event) -> None:

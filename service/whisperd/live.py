@@ -24,7 +24,7 @@ from .audio.ring import RING_S, Ring
 from .errors import QueueFull, WhisperdError
 from .protocol import Mode, Outcome
 from .speech.endpoint import Change, Dropped, Ended, Paused, Resumed, Started
-from .speech.types import Int16Samples, Known, Pass, Timings, Transcription
+from .speech.types import NO_VOICE, Int16Samples, Known, Pass, Timings, Transcription
 from .speech.windows import quietest
 from .utterance import (
     Decode,
@@ -59,9 +59,6 @@ LEVEL: Final = SAMPLE_RATE // 20
 
 FLOOR_DB: Final = -96.0
 """What silence is told as: below the least that int16 can hold."""
-
-NO_VOICE: Final = "no-voice"
-"""Why an utterance has no text: it was not a voice, or too little of it."""
 
 
 class Endpoints(Protocol):

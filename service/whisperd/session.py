@@ -40,12 +40,6 @@ class Session(Intake):
             data_bytes=limits.data_bytes,
             payload_bytes=limits.payload_bytes,
         )
-        self._draining = False  # closes when its jobs are answered
-
-    @property
-    def closed(self) -> bool:
-        """Whether Close has been asked for."""
-        return self._phase is Phase.CLOSED
 
     @property
     def events(self) -> int:
@@ -249,12 +243,6 @@ class Session(Intake):
         if (stream := self._microphone) is not None:
             self._silence(stream)
             self._follow(stream, stream.stop())
-
-    def _close_if_drained(self) -> None:
-        if self._draining and not self.busy and not self.closed:
-            if self._goodbye is not None:
-                self._send(protocol.error(self._goodbye))
-            self._close("" if self._goodbye is None else self._goodbye.code)
 
 
 _TOLD_LIMITS: Final = (

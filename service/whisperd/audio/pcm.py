@@ -51,6 +51,15 @@ class PcmFormat:
         """Bytes of one frame, all channels."""
         return self.width * self.channels
 
+    def frames_of(self, payload: bytes) -> int:
+        """How many frames a chunk has; raises BadPayload where they are not whole."""
+        frames, rest = divmod(len(payload), self.frame_bytes)
+        if rest:
+            raise BadPayload(
+                f"audio-chunk of {len(payload)} bytes is not a whole number of {self.frame_bytes}-byte frames"
+            )
+        return frames
+
 
 class PcmConverter:
     """Converts one stream of raw PCM to int16 at 16 kHz mono. Any split of the bytes gives the same samples.

@@ -88,6 +88,7 @@ class Attempts:
         self._silence = silence_value(model.manifest.loudest)
 
     def window(self, log_mel: Float32Array, seconds: float) -> Window:
+        """What `find` takes, of raw log-mel float32[n_mels, T] and the seconds that it has."""
         return Window(self.scaled(log_mel), max_tokens(seconds, self._context), seconds)
 
     def scaled(self, log_mel: Float32Array) -> Float32Array:

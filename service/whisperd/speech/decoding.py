@@ -161,13 +161,12 @@ class GreedyDecoder:
         logits = model.step(hypothesis, ids, (0, *range(certain - 1, len(ids))), control.run_options())
         no_speech = float(np.exp(_log_softmax(logits[0])[tokens.no_speech]))
         rows, row = logits[1:], 0
-        luck = np.random.default_rng(0)
+        luck = np.random.default_rng(0) if temperature else None
         ended, end_logprob = False, 0.0
         while True:
             scores = _log_softmax(rows[row] + (self._mask if found else self._first_mask))
-            token = int(
-                (scores / temperature + luck.gumbel(size=scores.shape) if temperature else scores).argmax()
-            )
+            drawn = scores if luck is None else scores / temperature + luck.gumbel(size=scores.shape)
+            token = int(drawn.argmax())
             if token == tokens.eot:
                 ended, end_logprob = True, float(scores[token])
                 break

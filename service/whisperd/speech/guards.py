@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Sequence
 
 from .decoding import LOOP_MAX_PERIOD, LOOP_MIN_TOKENS, LOOP_REPEATS, Decoded
+from .types import DOUBTFUL, NO_VOICE, SILENCE
 
 #: Nobody spoke if the no-speech probability is over the first and the mean log-probability under the second: the
 #: reference's rule, for where nobody asked for a voice.
@@ -96,20 +97,20 @@ def verdict(decoded: Decoded, text: str, audio_s: float, voiced_s: float | None)
         voiced_s: seconds of voice in it (`VoiceDetector.voiced`, or `Ended.voiced`); None where nobody asked.
 
     Returns:
-        "no-voice": hardly a frame with a voice in it. "silence": the decoder says that nobody spoke, or found
-        nothing but remarks. "doubtful": it went round in circles, or guessed.
+        NO_VOICE: hardly a frame with a voice in it. SILENCE: the decoder says that nobody spoke, or found
+        nothing but remarks. DOUBTFUL: it went round in circles, or guessed.
     """
     if voiced_s is not None and voiced_s <= 0:
-        return "no-voice"
+        return NO_VOICE
     voiced = None if voiced_s is None else min(voiced_s, audio_s)
     if (
         not any(char.isalnum() for char in text)
         or _REMARK.fullmatch(text)
         or _silent(decoded, text, audio_s, voiced)
     ):
-        return "silence"
+        return SILENCE
     if _goes_round(decoded, text) or _guessed(decoded, text, voiced):
-        return "doubtful"
+        return DOUBTFUL
     return None
 
 

@@ -22,6 +22,8 @@ from .model import WhisperModel
 from .streaming import DEFAULT_POLICY, POLICIES, Policy, settle
 from .tokenizer import Tokenizer
 from .types import (
+    NO_VOICE,
+    SILENCE,
     TASKS,
     Control,
     Float32Array,
@@ -43,8 +45,6 @@ from .windows import WINDOW, split_at_pauses
 NOTHING = -6.0
 #: Where the decoder is so sure, the seconds of voice are not counted.
 NO_DOUBT_PROB, NO_DOUBT_LOGPROB = 0.3, -0.7
-#: Why there is no text, where the guards do not say it.
-NO_VOICE, SILENCE = "no-voice", "silence"
 #: Enough steps to have the decoder's weights and both of its shapes used once.
 WARM_UP_TOKENS = 2
 #: Windows over this many seconds are called long.

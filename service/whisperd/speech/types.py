@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from .vad import VoiceDetector
 
 TASKS = ("transcribe", "translate")
+#: Why there is no text: nobody spoke, or hardly; the model says that nobody did; it guessed.
+NO_VOICE, SILENCE, DOUBTFUL = "no-voice", "silence", "doubtful"
 
 Int16Samples = npt.NDArray[np.int16]
 Float32Array = npt.NDArray[np.float32]
@@ -108,7 +110,7 @@ class Transcription:
         audio_s: length of the clip in seconds.
         fallbacks: how many windows were decoded a second time with the full 30 s context.
         partial: of a pass over an utterance, how much of the text stands.
-        no_speech: why there is no text: "no-voice", "silence" or "doubtful"; "" if there is some.
+        no_speech: why there is no text: NO_VOICE, SILENCE or DOUBTFUL; "" if there is some.
     """
 
     text: str
