@@ -34,8 +34,9 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from whisperd.audio.files import read_audio  # noqa: E402
 from whisperd.speech.features import mel_filters  # noqa: E402
+from whisperd.speech.options import Options  # noqa: E402
 from whisperd.speech.transcribe import load  # noqa: E402
-from whisperd.speech.types import Options, Unattended  # noqa: E402
+from whisperd.speech.types import Unattended  # noqa: E402
 
 from .contenders import Contender, Daemon, Stranger, cpu_seconds, memory_mb  # noqa: E402
 from .ggml import write_ggml  # noqa: E402

@@ -52,8 +52,9 @@ def verify(bundle: Path, weights: Weights, clip: Path, threads: int = 2) -> Repo
     from whisperd.audio.files import read_audio
     from whisperd.errors import WhisperdError
     from whisperd.speech.bundle import verify as verify_files
+    from whisperd.speech.options import Options
     from whisperd.speech.transcribe import load
-    from whisperd.speech.types import Options, Unattended
+    from whisperd.speech.types import Unattended
 
     try:
         pcm = read_audio(clip, 30.0)

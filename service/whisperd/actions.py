@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from .protocol import Outcome, Priority
-from .speech.types import Int16Samples, Options
+from .speech.options import Options
+from .speech.types import Int16Samples
 from .wire import Event
 
 TRANSCRIBED: Final = "transcribed"

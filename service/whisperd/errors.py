@@ -59,6 +59,20 @@ class BadEvent(WhisperdError):
     code = "bad-event"
 
 
+class BadOption(WhisperdError):
+    """A choice for a clip has a wrong type or value.
+
+    Attributes:
+        name: of the choice.
+    """
+
+    code = "bad-option"
+
+    def __init__(self, text: str, name: str) -> None:
+        super().__init__(text)
+        self.name = name
+
+
 class UnexpectedEvent(WhisperdError):
     """An event came in a state in which it means nothing, such as audio-chunk before audio-start."""
 

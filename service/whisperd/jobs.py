@@ -24,7 +24,8 @@ from .errors import AudioTooLong, QueueFull, WhisperdError
 from .listening import SHARE, Listening
 from .live import LiveStream
 from .protocol import Mode, Outcome, Request
-from .speech.types import Int16Samples, ModelInfo, Options, Transcription
+from .speech.options import Options
+from .speech.types import Int16Samples, ModelInfo, Transcription
 from .wire import Event, JsonObject
 
 if TYPE_CHECKING:

@@ -17,13 +17,27 @@ from typing import Any, Final
 from . import __version__
 from .audio.pcm import PcmFormat
 from .errors import BadEvent, BadFormat, UnknownModel, WhisperdError
+from .speech import options
 from .speech.endpoint import SENSITIVITIES
-from .speech.types import ModelInfo, Options, Segment, Transcription
+from .speech.options import Options
+from .speech.types import ModelInfo, Segment, Transcription, Word
 from .wire import Event, JsonObject
 
 PROTOCOL_VERSION: Final = 1
 DEFAULT_SENSITIVITY: Final = "default"
-FEATURES: Final = ("cancel", "devices", "listen", "live", "no-speech", "partial", "queued", "segments", "status")
+FEATURES: Final = (
+    "cancel",
+    "devices",
+    "listen",
+    "live",
+    "no-speech",
+    "options",
+    "partial",
+    "queued",
+    "segments",
+    "status",
+    "words",
+)
 """What a client may count on after `hello`; a later daemon adds names and takes none away."""
 
 # An id is written to the log beside what the daemon knows to be true: it must not be able to look like it.
@@ -121,27 +135,38 @@ def read_transcribe(event: Event, model: ModelInfo, *, extended: bool) -> Reques
 
     Raises:
         BadEvent: a field has the wrong type, or `priority` is none of those that there are.
+        BadOption: a choice for the clip has a wrong type or value.
         UnknownModel: `name` is not the model's.
     """
     name = read_text(event, "name")
     if name is not None and name != model.name:
         raise UnknownModel(f"{event.type}: model {reprlib.repr(name)} is not loaded; {model.name!r} is")
-    language = read_text(event, "language")
-    if language is not None:
-        # BCP 47, as in "en-GB" or "pt_BR": Whisper knows languages, not regions.
-        language = re.split("[-_]", language, maxsplit=1)[0].lower()
     sensitivity = _choice(event, "vad_sensitivity", DEFAULT_SENSITIVITY, tuple(SENSITIVITIES))
     if not extended:
-        return Request(options=Options(language=language), vad_sensitivity=sensitivity)
-    task = read_text(event, "task")
+        told = {"language": read_text(event, "language"), **_hotwords(event, None)}
+        return Request(options=options.read(told, event.type), vad_sensitivity=sensitivity)
     priority = _PRIORITIES[_choice(event, "priority", "final", tuple(_PRIORITIES))]
-    options = Options(language=language) if task is None else Options(language=language, task=task)
     live = event.data.get("live", False)
     if not isinstance(live, bool):
         raise BadEvent(f"{event.type}: live must be true or false, not {reprlib.repr(live)}")
     mode = Mode(_choice(event, "mode", Mode.HANDS_FREE.value, tuple(m.value for m in Mode)))
     live = live or event.type == "listen"
-    return Request(read_id(event), options, priority, mode if live else None, sensitivity)
+    told = {**event.data, **_hotwords(event, event.data.get("hotwords"))}
+    chosen = options.read(told, event.type, live=live)
+    return Request(read_id(event), chosen, priority, mode if live else None, sensitivity)
+
+
+def _hotwords(event: Event, own: object) -> dict[str, object]:
+    """Wyoming's two lists of words that are likely to come, as our one: names go first."""
+    words: list[object] = [] if own is None else list(own) if isinstance(own, list) else [own]
+    for name in ("transcript_names", "transcript_terms"):
+        value = event.data.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+            raise BadEvent(f"{event.type}: {name} must be a list of texts, not {reprlib.repr(value)}")
+        words += value
+    return {"hotwords": words}
 
 
 def _choice(event: Event, name: str, default: str, known: tuple[str, ...]) -> str:
@@ -247,18 +272,38 @@ def transcript(outcome: Outcome, result: Transcription, request: Request, *, ext
             "decode_ms": _rounded(result.timings.decode_ms),
             "rtf": _rounded(outcome.run_s / result.audio_s) if result.audio_s else None,
             "fallbacks": result.fallbacks,
-            "segments": [_segment(segment) for segment in result.segments],
+            "confidence": _rounded(result.confidence),
+            "segments": [segment_fields(segment, request.options) for segment in result.segments],
         }
+        if result.languages:
+            data["languages"] = {code: _rounded(probability) for code, probability in result.languages}
     return answer("transcript", data, request.id)
 
 
-def _segment(segment: Segment) -> JsonObject:
-    return {
+def segment_fields(segment: Segment, chosen: Options) -> JsonObject:
+    """A segment as JSON has it; its words only where they were asked for."""
+    fields: JsonObject = {
         "start": _rounded(segment.start_s),
         "end": _rounded(segment.end_s),
         "text": segment.text,
         "avg_logprob": _rounded(segment.avg_logprob),
         "no_speech_prob": _rounded(segment.no_speech_prob),
+        "compression_ratio": _rounded(segment.compression_ratio),
+        "temperature": _rounded(segment.temperature),
+    }
+    if chosen.word_timestamps:
+        fields["words"] = [word_fields(word) for word in segment.words]
+    return fields
+
+
+def word_fields(word: Word) -> JsonObject:
+    """A word as JSON has it, with its leading space."""
+    return {
+        "word": word.text,
+        "start": _rounded(word.start_s),
+        "end": _rounded(word.end_s),
+        "probability": _rounded(word.probability),
+        "confidence": _rounded(word.confidence),
     }
 
 

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import Cancelled, InternalError, QueueFull, ShuttingDown, WhisperdError
 from .protocol import Outcome, Priority
-from .speech.types import Engine, Int16Samples, ModelInfo, Options, Transcription
+from .speech.options import Options
+from .speech.types import Engine, Int16Samples, ModelInfo, Transcription
 
 if TYPE_CHECKING:
     from .speech.vad import VoiceDetector

@@ -31,7 +31,8 @@ from .protocol import Mode
 from .scheduler import Scheduler
 from .session import Session
 from .speech.endpoint import Endpointer, EndpointSettings
-from .speech.types import ModelInfo, Options
+from .speech.options import Options
+from .speech.types import ModelInfo
 from .wire import JsonObject
 
 if TYPE_CHECKING:

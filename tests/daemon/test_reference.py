@@ -9,8 +9,9 @@ import pytest
 from speech import COMMITTED, DATA
 from whisperd.audio.files import read_audio
 from whisperd.speech.features import LogMel, normalise
+from whisperd.speech.options import Options
 from whisperd.speech.transcribe import Transcriber, load
-from whisperd.speech.types import Options, Unattended
+from whisperd.speech.types import Unattended
 
 REFERENCE = np.load(DATA / "logit_reference.npz")
 PCM = read_audio(COMMITTED[0].path, 60)

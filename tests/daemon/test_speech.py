@@ -11,8 +11,9 @@ from daemon_process import DaemonProcess
 from noises import NOISES, noise
 from speech import COMMITTED, Clip, pocketsphinx, shared, word_errors, words
 from whisperd.audio.files import read_audio
+from whisperd.speech.options import Options
 from whisperd.speech.transcribe import Transcriber, load
-from whisperd.speech.types import Options, Unattended
+from whisperd.speech.types import Unattended
 from wyoming.asr import Transcribe, Transcript
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.client import AsyncClient

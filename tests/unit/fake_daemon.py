@@ -15,7 +15,8 @@ from whisperd.config import Limits
 from whisperd.errors import UnknownLanguage, UnknownTask
 from whisperd.scheduler import Scheduler
 from whisperd.server import Server
-from whisperd.speech.types import TASKS, Control, Int16Samples, ModelInfo, Options, Segment, Timings, Transcription
+from whisperd.speech.options import Options
+from whisperd.speech.types import TASKS, Control, Int16Samples, ModelInfo, Segment, Timings, Transcription
 from whisperd.wire import Decoder, Event, encode
 
 WAIT_SECONDS = 30.0

@@ -22,8 +22,9 @@ from whisperd.speech.guards import (
     wants_fallback,
     without_repeats,
 )
+from whisperd.speech.options import Options
 from whisperd.speech.transcribe import Transcriber, load
-from whisperd.speech.types import Int16Samples, Options, Unattended
+from whisperd.speech.types import Int16Samples, Unattended
 from whisperd.speech.vad import VoiceDetector
 
 CLIPS = [*COMMITTED, *shared(), *pocketsphinx()]

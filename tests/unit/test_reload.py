@@ -22,7 +22,7 @@ from whisperd.protocol import Outcome, Priority
 from whisperd.reload import Reloader, Running, needed
 from whisperd.scheduler import Scheduler
 from whisperd.server import Server
-from whisperd.speech.types import Options
+from whisperd.speech.options import Options
 
 WAIT_SECONDS = 20.0
 PCM = np.zeros(160, np.int16)

@@ -11,7 +11,8 @@ import pytest
 from whisperd.errors import Cancelled, InternalError, QueueFull, ShuttingDown, WhisperdError
 from whisperd.protocol import Outcome, Priority
 from whisperd.scheduler import Scheduler
-from whisperd.speech.types import Control, Options, Timings, Transcription
+from whisperd.speech.options import Options
+from whisperd.speech.types import Control, Timings, Transcription
 
 WAIT = 20.0
 PCM = np.zeros(160, np.int16)

@@ -14,7 +14,8 @@ from whisperd.config import Limits
 from whisperd.errors import InternalError, UnknownLanguage
 from whisperd.protocol import Outcome
 from whisperd.session import Session
-from whisperd.speech.types import ModelInfo, Options, Segment, Timings, Transcription
+from whisperd.speech.options import Options
+from whisperd.speech.types import ModelInfo, Segment, Timings, Transcription
 from whisperd.wire import Event, encode
 
 FORM = {"rate": 16000, "width": 2, "channels": 1}
@@ -121,7 +122,15 @@ def test_after_hello_answers_carry_ids_and_all_that_is_known() -> None:
     assert (data["queue_ms"], data["features_ms"], data["encode_ms"], data["decode_ms"]) == (500.0, 1.0, 2.0, 3.0)
     assert data["rtf"] == 0.1
     assert data["segments"] == [
-        {"start": 0.0, "end": 0.1, "text": " hello", "avg_logprob": -0.25, "no_speech_prob": None}
+        {
+            "start": 0.0,
+            "end": 0.1,
+            "text": " hello",
+            "avg_logprob": -0.25,
+            "no_speech_prob": None,
+            "compression_ratio": 1.0,
+            "temperature": 0.0,
+        }
     ]
     talk.send("status", id="s")
     assert talk.said() == [("status", {"id": "s", "state": "idle"})]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_bundle import tiny_bundle
 from whisperd.speech.decoding import Decoded
+from whisperd.speech.options import Options
 from whisperd.speech.streaming import (
     DEFAULT_POLICY,
     POLICIES,
@@ -20,7 +21,7 @@ from whisperd.speech.streaming import (
     settle,
 )
 from whisperd.speech.transcribe import Transcriber, load
-from whisperd.speech.types import Known, Options, Pass, Unattended
+from whisperd.speech.types import Known, Pass, Unattended
 
 SURE, GUESS = math.log(0.9), math.log(0.4)
 

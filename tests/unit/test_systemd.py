@@ -19,7 +19,8 @@ from whisperd.errors import ConfigError
 from whisperd.protocol import Outcome, Priority
 from whisperd.scheduler import Progress, Scheduler
 from whisperd.server import Server
-from whisperd.speech.types import Control, Int16Samples, ModelInfo, Options, Timings, Transcription
+from whisperd.speech.options import Options
+from whisperd.speech.types import Control, Int16Samples, ModelInfo, Timings, Transcription
 from whisperd.systemd import Notifier, Watchdog
 
 PID = os.getpid()

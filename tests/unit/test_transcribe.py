@@ -11,8 +11,9 @@ from tiny_bundle import tiny_bundle
 from whisperd.errors import BundleError, Cancelled, UnknownLanguage, UnknownTask
 from whisperd.speech import guards
 from whisperd.speech.attempts import MARGIN_POSITIONS
+from whisperd.speech.options import Options
 from whisperd.speech.transcribe import NOTHING, Transcriber, load
-from whisperd.speech.types import Options, Unattended
+from whisperd.speech.types import Unattended
 from whisperd.speech.windows import SAMPLE_RATE
 
 

@@ -19,6 +19,7 @@ from .bundle import Manifest, load_manifest
 from .decoding import Decoded
 from .features import SAMPLE_RATE, LogMel
 from .model import WhisperModel
+from .options import Options
 from .streaming import DEFAULT_POLICY, POLICIES, Policy, settle
 from .tokenizer import Tokenizer
 from .types import (
@@ -30,7 +31,6 @@ from .types import (
     Int16Samples,
     Known,
     ModelInfo,
-    Options,
     Partial,
     Pass,
     Segment,

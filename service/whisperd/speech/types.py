@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from .options import Options
     from .vad import VoiceDetector
 
 TASKS = ("transcribe", "translate")
@@ -50,24 +51,33 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a client may choose for one clip.
+class Word:
+    """One word of a segment. Times are seconds from the clip's start.
 
     Attributes:
-        language: ISO 639-1 code as Whisper spells it, "auto" to detect among the allowed languages, or None
-            for the configured default.
-        task: "transcribe", or "translate" (into English).
-        live: the clip is an utterance, of at most 30 s, that is followed while it is spoken; None: it is whole.
+        text: as it stands in the segment's text, its leading space and its punctuation with it.
+        probability: geometric mean of the probabilities of its tokens.
+        confidence: how probable it is that the word was said: 0 to 1, calibrated (docs/models.md).
     """
 
-    language: str | None = None
-    task: str = "transcribe"
-    live: Pass | None = None
+    start_s: float
+    end_s: float
+    text: str
+    tokens: tuple[int, ...]
+    probability: float
+    confidence: float
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One stretch of a clip. Times are seconds from the clip's start."""
+    """One stretch of a clip. Times are seconds from the clip's start.
+
+    Attributes:
+        tokens: of the text; timestamps are not among them.
+        compression_ratio: of the window's text; over 2.4 where it repeats itself.
+        temperature: of the search that found it.
+        words: if they were asked for.
+    """
 
     start_s: float
     end_s: float
@@ -75,6 +85,9 @@ class Segment:
     tokens: tuple[int, ...]
     avg_logprob: float
     no_speech_prob: float
+    compression_ratio: float = 1.0
+    temperature: float = 0.0
+    words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +124,9 @@ class Transcription:
         fallbacks: how many windows were decoded a second time with the full 30 s context.
         partial: of a pass over an utterance, how much of the text stands.
         no_speech: why there is no text: NO_VOICE, SILENCE or DOUBTFUL; "" if there is some.
+        confidence: how much of the text was probably said: 0 to 1, calibrated (docs/models.md); 0 without text.
+        languages: (code, probability) of the languages that were detected among, the most probable first; empty
+            where the language was given.
     """
 
     text: str
@@ -121,6 +137,8 @@ class Transcription:
     fallbacks: int = 0
     partial: Partial | None = None
     no_speech: str = ""
+    confidence: float = 0.0
+    languages: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,283 @@
+"""What a client may choose for one clip, under the names that people know from faster-whisper. Pure.
+
+Each choice is declared once: its type, range, unit and meaning stand in its field. The wire, the HTTP server, the
+command line and the documentation read them from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ..errors import BadOption
+from .types import Pass
+
+#: Of a prompt: the decoder reads 223 tokens of it at most, which is some 1000 letters.
+MAX_PROMPT_CHARS: Final = 4000
+MAX_HOTWORDS, MAX_HOTWORD_CHARS = 200, 100
+MAX_BEAM: Final = 8
+MAX_TEMPERATURES: Final = 8
+MAX_SUPPRESSED: Final = 1000
+#: The reference's (openai/whisper, timing.py): marks that belong to the word behind, or before, them.
+PREPENDED, APPENDED = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"
+
+_NAMES: Final = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+_TRUTHS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_SCHEMA_TYPES: Final = {bool: "boolean", int: "integer", float: "number", str: "string"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One choice, as the readers and the documentation see it.
+
+    Attributes:
+        kind: bool, int, float or str; of each item where it is a `many`.
+        many: how many items there may be; 0 where it is no list.
+        nullable: whether None is a value of its own.
+        low, high: inclusive range of a number.
+        longest: characters of a text.
+        live: whether it can be chosen for live speech too.
+    """
+
+    name: str
+    default: Any
+    doc: str
+    kind: type
+    many: int = 0
+    nullable: bool = False
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    longest: int = 0
+    values: tuple[str, ...] = ()
+    live: bool = False
+
+    def read(self, value: object, where: str) -> Any:
+        """A JSON value, checked. None is the default, or what None means here.
+
+        Raises:
+            BadOption: a wrong type, or a value outside of what may be chosen; begins with `where` and the name.
+        """
+        if value is None:
+            return None if self.nullable else self.default
+        if not self.many:
+            return self._item(value, where)
+        # One item stands for a list of it, as faster-whisper has it for temperature and hotwords.
+        items = value if isinstance(value, (list, tuple)) else [value]
+        if len(items) > self.many or (not items and self.default):
+            least = "1 to " if self.default else "up to "
+            raise self._refused(where, f"must be a list of {least}{self.many}, not of {len(items)}")
+        return tuple(self._item(item, where) for item in items)
+
+    def read_text(self, text: str, where: str) -> Any:
+        """The same of a form field or a flag: lists have commas, "" is an empty list, or no value."""
+        if self.many:
+            items = [item.strip() for item in text.split(",")] if text.strip() else []
+            return self.read([self._of_text(item) for item in items], where)
+        if text == "" and (self.nullable or self.kind is not str):
+            return self.read(None, where)
+        return self.read(self._of_text(text), where)
+
+    def schema(self) -> dict[str, Any]:
+        """Its JSON schema."""
+        one: dict[str, Any] = {"type": _SCHEMA_TYPES[self.kind]}
+        for key, bound in (("minimum", self.low), ("maximum", self.high), ("maxLength", self.longest or None)):
+            if bound is not None:
+                one[key] = bound
+        if self.values:
+            one["enum"] = list(self.values)
+        if self.many:
+            one = {"type": "array", "items": one, "maxItems": self.many}
+        default = list(self.default) if isinstance(self.default, tuple) else self.default
+        if self.nullable:
+            one["nullable"] = True
+        return {**one, "description": self.doc, "default": default}
+
+    def _of_text(self, text: str) -> object:
+        """As JSON would have given it; what does not read so stays a text, and is refused in the same words."""
+        try:
+            if self.kind is bool:
+                return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[
+                    text.lower()
+                ]
+            return self.kind(text)
+        except (KeyError, ValueError):
+            return text
+
+    def _item(self, value: object, where: str) -> Any:
+        kinds = (int, float) if self.kind is float else (self.kind,)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and self.kind is not bool):
+            raise self._refused(where, f"must be {_NAMES[self.kind]}, not {reprlib.repr(value)}")
+        if isinstance(value, str):
+            if self.longest and len(value) > self.longest:
+                raise self._refused(where, f"is {len(value)} characters long, {self.longest} is the most")
+            if "\0" in value:
+                raise self._refused(where, "holds a NUL")
+            if self.values and value not in self.values:
+                raise self._refused(where, f"must be {' or '.join(self.values)}, not {reprlib.repr(value)}")
+        elif not isinstance(value, bool):
+            assert isinstance(value, (int, float)) and self.low is not None and self.high is not None
+            if not math.isfinite(value) or not self.low <= value <= self.high:
+                unit = f" {self.unit}" if self.unit else ""
+                shown = f"{reprlib.repr(value)} is not in the range {self.low:g} to {self.high:g}{unit}"
+                raise self._refused(where, shown)
+        return self.kind(value)
+
+    def _refused(self, where: str, why: str) -> BadOption:
+        return BadOption(f"{where}: {self.name} {why}" if where else f"{self.name} {why}", self.name)
+
+
+def _choice(default: Any, doc: str, kind: type, **more: Any) -> Any:
+    return field(default=default, metadata={"doc": doc, "kind": kind, **more})
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a client may choose for one clip. `CHOICES` tells types and ranges; docs/protocol.md has them all.
+
+    Attributes:
+        live: the clip is an utterance, of at most 30 s, that is followed while it is spoken; None: it is whole.
+            The daemon's own, and no client's choice.
+    """
+
+    language: str | None = _choice(
+        None,
+        'ISO 639-1 code as Whisper spells it, "auto" to detect it; none: as configured',
+        str,
+        nullable=True,
+        longest=100,
+        live=True,
+    )
+    task: str = _choice(
+        "transcribe", '"transcribe", or "translate" into English', str, longest=100, live=True
+    )  # its values are checked with the model: it may be one that cannot translate
+    live: Pass | None = None
+    without_timestamps: bool | None = _choice(
+        None,
+        "no times within a window of 30 s, which is faster; none: times where the clip is longer",
+        bool,
+        nullable=True,
+    )
+    word_timestamps: bool = _choice(False, "start, end and probability of each word", bool, live=True)
+    beam_size: int = _choice(1, "hypotheses that are followed; 1 is greedy search", int, low=1, high=MAX_BEAM)
+    patience: float = _choice(
+        1.0, "beam search ends with this times beam_size finished texts", float, low=0.1, high=4.0
+    )
+    length_penalty: float = _choice(
+        1.0, "exponent of the length that a text's log-probability is divided by", float, low=0.0, high=4.0
+    )
+    best_of: int = _choice(
+        1, "texts that are drawn at a temperature over 0; the most probable counts", int, low=1, high=MAX_BEAM
+    )
+    repetition_penalty: float = _choice(
+        1.0, "over 1, tokens that were chosen already become less probable", float, low=0.1, high=10.0
+    )
+    no_repeat_ngram_size: int = _choice(
+        0, "sequences of so many tokens come only once; 0: as often as heard", int, low=0, high=50
+    )
+    temperature: tuple[float, ...] = _choice(
+        (0.0, 0.4),
+        "one after the other, until a text is neither improbable nor repeats itself",
+        float,
+        many=MAX_TEMPERATURES,
+        low=0.0,
+        high=2.0,
+    )
+    compression_ratio_threshold: float | None = _choice(
+        2.4, "a text that compresses better than this repeats itself", float, nullable=True, low=1.0, high=100.0
+    )
+    log_prob_threshold: float | None = _choice(
+        -1.0, "a text of a lower mean log-probability is improbable", float, nullable=True, low=-20.0, high=0.0
+    )
+    no_speech_threshold: float | None = _choice(
+        None,
+        "an improbable text of a higher no-speech probability was not said; none: the daemon's own rules",
+        float,
+        nullable=True,
+        low=0.0,
+        high=1.0,
+    )
+    condition_on_previous_text: bool = _choice(
+        False, "the text so far is the prompt of the next window of a long clip", bool
+    )
+    prompt_reset_on_temperature: float = _choice(
+        0.5, "but not one that needed a higher temperature than this", float, low=0.0, high=2.0
+    )
+    initial_prompt: str | None = _choice(
+        None,
+        "a text as if it had been said before: names, style, spelling",
+        str,
+        nullable=True,
+        longest=MAX_PROMPT_CHARS,
+        live=True,
+    )
+    prefix: str | None = _choice(
+        None, "what the text of the first window begins with", str, nullable=True, longest=MAX_PROMPT_CHARS
+    )
+    hotwords: tuple[str, ...] = _choice(
+        (), "names and words that are likely to come", str, many=MAX_HOTWORDS, longest=MAX_HOTWORD_CHARS, live=True
+    )
+    suppress_blank: bool = _choice(True, "a text does not begin with a blank, nor is it empty", bool, live=True)
+    suppress_tokens: tuple[int, ...] | None = _choice(
+        (-1,),
+        "ids of tokens that are never chosen; -1 stands for the model's list of what nobody says",
+        int,
+        nullable=True,
+        many=MAX_SUPPRESSED,
+        low=-1,
+        high=200_000,
+        live=True,
+    )
+    max_initial_timestamp: float = _choice(
+        1.0, "how late the first segment of a window may begin", float, low=0.0, high=30.0, unit="s"
+    )
+    max_new_tokens: int | None = _choice(
+        None, "most tokens of a window; none: what its length can hold", int, nullable=True, low=1, high=448
+    )
+    prepend_punctuations: str = _choice(PREPENDED, "marks that belong to the word behind them", str, longest=100)
+    append_punctuations: str = _choice(APPENDED, "marks that belong to the word before them", str, longest=100)
+    multilingual: bool = _choice(False, "detect the language of each window of a long clip anew", bool)
+
+
+def _choices() -> dict[str, Choice]:
+    return {f.name: Choice(f.name, f.default, **f.metadata) for f in dataclasses.fields(Options) if f.metadata}
+
+
+CHOICES: Final[Mapping[str, Choice]] = _choices()
+"""By name, in the order in which they are documented."""
+
+
+def read(values: Mapping[str, object], where: str = "", *, live: bool = False) -> Options:
+    """Options of JSON values; names that are no choice are ignored.
+
+    Args:
+        values: such as the data of an event.
+        where: what the errors begin with, such as the event's type.
+        live: of live speech, for which not everything can be chosen.
+
+    Raises:
+        BadOption: a wrong type or value, or a choice that is not for live speech.
+    """
+    options = _made({n: c.read(values[n], where) for n, c in CHOICES.items() if n in values})
+    if live:
+        for name, choice in CHOICES.items():
+            if not choice.live and getattr(options, name) != choice.default:
+                raise BadOption(f"{where}: {name} cannot be chosen for live speech", name)
+    return options
+
+
+def read_texts(values: Mapping[str, str], where: str = "") -> Options:
+    """The same of texts: the fields of a form, the flags of a command."""
+    return _made({n: c.read_text(values[n], where) for n, c in CHOICES.items() if n in values})
+
+
+def _made(chosen: dict[str, Any]) -> Options:
+    if language := chosen.get("language"):
+        # BCP 47, as in "en-GB" or "pt_BR": Whisper knows languages, not regions.
+        chosen["language"] = re.split("[-_]", language, maxsplit=1)[0].lower()
+    return Options(**chosen)
