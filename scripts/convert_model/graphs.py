@@ -167,17 +167,21 @@ def _cross(g: GraphBuilder, w: Weights, heads: _Heads, tail: Tail, x: str, first
 def write_decoder(w: Weights, stride: int, weight_range: int | None, folder: Path) -> list[str]:
     """x, rows, ck{i}, cv{i}, pk{i}, pv{i} -> logits, nk{i}, nv{i}, cq{j}.
 
-    x float32[1, S, n_state] are embedded tokens with their positions, rows int64[R] those of them whose
-    logits float32[1, R, n_vocab] are wanted; nk, nv: the past pk, pv float32[1, n_head, P, head] and S more;
-    cq float32[1, S, n_head * (head + 1)]: what meets ck, in each layer j with a head that follows the audio.
+    x float32[B, S, n_state] are embedded tokens with their positions, rows int64[R] those of them whose
+    logits float32[B, R, n_vocab] are wanted; nk, nv: the past pk, pv float32[B, n_head, P, head] and S more;
+    cq float32[B, S, n_head * (head + 1)]: what meets ck, in each layer j with a head that follows the audio.
+
+    The B hypotheses read one audio, so ck and cv have no batch: to their attention, which has no mask and no
+    order, the queries of all are one sequence.
     """
     d, t = w.dims, w.tensors
     g = GraphBuilder("decoder", weight_range)
     heads = _Heads(d.n_head, d.n_state, stride)
     head = d.n_state // d.n_head
-    inputs = [tensor_input("x", [1, "S", d.n_state]), tensor_input("rows", ["R"], INT64)]
-    outputs = [tensor_input("logits", [1, "R", d.n_vocab])]
+    inputs = [tensor_input("x", ["B", "S", d.n_state]), tensor_input("rows", ["R"], INT64)]
+    outputs = [tensor_input("logits", ["B", "R", d.n_vocab])]
     aligned = {layer for layer, _ in w.aligning_heads}
+    by_hypothesis = g.node("Concat", [g.node("Shape", ["x"], start=0, end=2), g.ints(heads.width)], axis=0)
     residual = "x"
     blocks = [f"decoder.blocks.{i}" for i in range(d.n_text_layer)]
     normed = _norm(g, residual, t, f"{blocks[0]}.attn_ln")
@@ -202,14 +206,15 @@ def write_decoder(w: Weights, stride: int, weight_range: int | None, folder: Pat
         q = g.linear(normed, f"{b}.cross_q", query, heads.bias(t[f"{b}.cross_attn.query.bias"], 1.0))
         if i in aligned:
             q = g.node("Identity", [q], [f"cq{i}"])
-            outputs.append(tensor_input(f"cq{i}", [1, "S", heads.width]))
+            outputs.append(tensor_input(f"cq{i}", ["B", "S", heads.width]))
         x = g.node(
             "MultiHeadAttention",
-            [q, f"ck{i}", f"cv{i}"],
+            [g.node("Reshape", [q, g.ints(1, -1, heads.width)]), f"ck{i}", f"cv{i}"],
             domain=CONTRIB,
             num_heads=d.n_head,
             scale=heads.scale,
         )
+        x = g.node("Reshape", [x, by_hypothesis])
         # The operator wants values as wide as keys; what their extra component weighs is 0.
         weight = heads.widen(t[f"{b}.cross_attn.out.weight"], 0.0)
         x = g.linear(x, f"{b}.cross_out", weight, t[f"{b}.cross_attn.out.bias"])
@@ -220,31 +225,34 @@ def write_decoder(w: Weights, stride: int, weight_range: int | None, folder: Pat
         inputs += [
             tensor_input(f"ck{i}", [1, d.n_head, "K", head + 1]),
             tensor_input(f"cv{i}", [1, d.n_head, "K", head + 1]),
-            tensor_input(f"pk{i}", [1, d.n_head, "P", head]),
-            tensor_input(f"pv{i}", [1, d.n_head, "P", head]),
+            tensor_input(f"pk{i}", ["B", d.n_head, "P", head]),
+            tensor_input(f"pv{i}", ["B", d.n_head, "P", head]),
         ]
         outputs += [
-            tensor_input(f"nk{i}", [1, d.n_head, "N", head]),
-            tensor_input(f"nv{i}", [1, d.n_head, "N", head]),
+            tensor_input(f"nk{i}", ["B", d.n_head, "N", head]),
+            tensor_input(f"nv{i}", ["B", d.n_head, "N", head]),
         ]
-    wanted = g.node("Gather", [normed, "rows"], axis=1)
-    table = t["decoder.token_embedding.weight"].astype(np.float32)
-    position = t["decoder.positional_embedding"].astype("<f2")
+    files = _head(g, w, g.node("Gather", [normed, "rows"], axis=1), folder)
+    return g.write(folder, inputs, outputs) + files
+
+
+def _head(g: GraphBuilder, w: Weights, wanted: str, folder: Path) -> list[str]:
+    """Logits of the rows that are wanted, and the files that the head and the daemon's look-up share."""
+    table = w.tensors["decoder.token_embedding.weight"].astype(np.float32)
+    position = w.tensors["decoder.positional_embedding"].astype("<f2")
     (folder / POSITION_FILE).write_bytes(position.tobytes())
-    files = [EMBEDDING_FILE, POSITION_FILE]
-    if weight_range is None:
+    if g.weight_range is None:
         (folder / EMBEDDING_FILE).write_bytes(table.astype("<f4").tobytes())
         rows = g.shared("embedding", EMBEDDING_FILE, np.float32, table.shape)
         g.node("MatMul", [wanted, g.node("Transpose", [rows], perm=[1, 0])], ["logits"])
-    else:
-        levels, scale = quantise_columns(table, weight_range)
-        (folder / EMBEDDING_FILE).write_bytes(levels.tobytes())
-        (folder / EMBEDDING_SCALE_FILE).write_bytes(scale.astype("<f4").tobytes())
-        files.append(EMBEDDING_SCALE_FILE)
-        rows = g.shared("embedding", EMBEDDING_FILE, np.int8, table.shape)
-        columns = g.node("Transpose", [rows], perm=[1, 0])
-        g.node("Identity", [g.quantised_matmul(wanted, "head", columns, scale)], ["logits"])
-    return g.write(folder, inputs, outputs) + files
+        return [EMBEDDING_FILE, POSITION_FILE]
+    levels, scale = quantise_columns(table, g.weight_range)
+    (folder / EMBEDDING_FILE).write_bytes(levels.tobytes())
+    (folder / EMBEDDING_SCALE_FILE).write_bytes(scale.astype("<f4").tobytes())
+    rows = g.shared("embedding", EMBEDDING_FILE, np.int8, table.shape)
+    columns = g.node("Transpose", [rows], perm=[1, 0])
+    g.node("Identity", [g.quantised_matmul(wanted, "head", columns, scale)], ["logits"])
+    return [EMBEDDING_FILE, POSITION_FILE, EMBEDDING_SCALE_FILE]
 
 
 def _mlp(g: GraphBuilder, x: str, t: dict[str, Array], block: str) -> str:

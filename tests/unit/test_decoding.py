@@ -69,7 +69,7 @@ class Script:
 
     def start(self, cross: dict[str, Any], *, attend: bool = False) -> Hypothesis:
         self.fed = []
-        return Hypothesis(dict(cross), attention=[] if attend else None)
+        return Hypothesis(dict(cross), attentions=[[]] if attend else None)
 
     def rewind(self, hypothesis: Hypothesis, position: int) -> None:
         del self.fed[position:]
@@ -83,7 +83,7 @@ class Script:
         before = len(self.fed)
         self.fed += tokens
         if hypothesis.attention is not None:
-            hypothesis.attention += [np.full((1, 4), at, np.float32) for at in range(before, len(self.fed))]
+            hypothesis.attention.extend([np.full((1, 4), at, np.float32) for at in range(before, len(self.fed))])
         prompt_tokens = 4 if self.manifest.multilingual else 2
         logits = np.zeros((len(rows), VOCAB), np.float32)
         for row, at in enumerate(rows):

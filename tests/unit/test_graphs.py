@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from reference_model import ReferenceWhisper
 from tiny_bundle import tiny_weights
 from whisperd.speech.bundle import load_manifest
 from whisperd.speech.model import WhisperModel
+from whisperd.speech.types import Float32Array
 
 SIZES = {"heads": 2, "audio_layers": 2, "text_layers": 2, "audio_ctx": 60, "text_ctx": 24, "mels": 8}
 TOKENS = (5, 9, 200, 3, 77)
@@ -154,3 +156,68 @@ def test_rewinding_takes_tokens_back(weights: Weights, tmp_path: Path) -> None:
     for wrong in (0, 6):
         with pytest.raises(ValueError, match="of 5 tokens"):
             model.rewind(again, wrong)
+
+
+#: Three decodings of a batch: how they go on after the first two of TOKENS.
+FORKS = ((200, 3, 77), (17, 200, 3), (3, 3, 250))
+
+
+def single(model: WhisperModel, cross: object, tokens: Sequence[int]) -> Float32Array:
+    return model.step(model.start(cross), tokens, range(len(tokens)))  # type: ignore[arg-type]
+
+
+def test_a_batch_gives_what_each_decoding_gives_alone(weights: Weights, tmp_path: Path) -> None:
+    model = build(weights, tmp_path)
+    cross = model.encode(noise(40))
+    batch = model.start(cross, attend=True)
+    model.step(batch, TOKENS[:2])
+    model.reorder(batch, [0, 0, 0])
+    first = model.step_batch(batch, np.array(FORKS)[:, :2], (0, 1))
+    last = model.step_batch(batch, np.array(FORKS)[:, 2:])
+    assert batch.attentions is not None
+    for j, fork in enumerate(FORKS):
+        alone = model.start(cross, attend=True)
+        expected = model.step(alone, [*TOKENS[:2], *fork], range(5))
+        np.testing.assert_allclose(np.concatenate([first[j], last[j]]), expected[2:], atol=1e-5)
+        assert alone.attention is not None
+        np.testing.assert_allclose(np.stack(batch.attentions[j]), np.stack(alone.attention), atol=1e-5)
+
+
+def test_a_batch_is_reordered_and_rewound(weights: Weights, tmp_path: Path) -> None:
+    model = build(weights, tmp_path)
+    cross = model.encode(noise(40))
+    batch = model.start(cross, attend=True)
+    model.step(batch, TOKENS[:2])
+    model.reorder(batch, [0, 0, 0])
+    model.step_batch(batch, np.array(FORKS))
+    model.reorder(batch, [2, 1, 2, 0])
+    model.rewind(batch, 4)
+    assert (batch.size, batch.position) == (4, 4)
+    got = model.step_batch(batch, np.array([[9], [10], [11], [12]]))[:, 0]
+    assert batch.attentions is not None
+    for j, (fork, token) in enumerate(zip((2, 1, 2, 0), (9, 10, 11, 12), strict=True)):
+        alone = model.start(cross, attend=True)
+        expected = model.step(alone, [*TOKENS[:2], *FORKS[fork][:2], token])[0]
+        np.testing.assert_allclose(got[j], expected, atol=1e-5)
+        np.testing.assert_allclose(np.stack(batch.attentions[j]), np.stack(alone.attention or []), atol=1e-5)
+    for wrong in ([], [4], [-1]):
+        with pytest.raises(ValueError, match="no members of a batch of 4"):
+            model.reorder(batch, wrong)
+    with pytest.raises(ValueError, match=r"tokens of shape \(3, 1\) for a batch of 4"):
+        model.step_batch(batch, np.array([[1], [2], [3]]))
+
+
+def test_an_int8_batch_is_as_near_to_each_decoding_as_int8_is_to_float(weights: Weights, tmp_path: Path) -> None:
+    """Activations are quantised per tensor, so members of a batch share a scale: they are not quite as alone."""
+    exact, model = build(weights, tmp_path / "fp32"), build(weights, tmp_path / "int8", "int8")
+    mel = noise(40)
+    cross = model.encode(mel)
+    batch = model.start(cross)
+    model.step(batch, TOKENS[:2])
+    model.reorder(batch, [0, 0, 0])
+    got = model.step_batch(batch, np.array(FORKS), range(3))
+    for j, fork in enumerate(FORKS):
+        tokens = [*TOKENS[:2], *fork]
+        alone = single(model, cross, tokens)[2:]
+        true = single(exact, exact.encode(mel), tokens)[2:]
+        assert np.abs(got[j] - true).mean() < 1.5 * np.abs(alone - true).mean()

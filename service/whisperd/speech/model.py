@@ -1,11 +1,12 @@
 """Whisper's two networks over ONNX Runtime: the one seam behind which inference sits.
 
-Shapes use L for audio positions (20 ms each, two mel frames), S for tokens in one call, P for tokens before.
+Shapes use L for audio positions (20 ms each, two mel frames), S for tokens in one call, P for tokens before, B for
+the decodings of one batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,17 +25,24 @@ _LOG_ERRORS = 3
 
 @dataclass
 class Hypothesis:
-    """One decoding in progress: the audio it reads, and the keys and values of its tokens so far.
+    """Decodings in progress over one audio, all of one length: what they read, and their keys and values so far.
 
     Attributes:
         position: tokens already decoded, P.
-        attention: where the tokens looked, if that is kept: of each float32[heads, K] for the bundle's alignment
-            heads, over K audio positions, those of the tail last; the weights of a row sum to 1.
+        size: how many decodings there are, B; one to begin with, see `WhisperModel.reorder`.
+        attentions: where the tokens of each decoding looked, if that is kept: of each token float32[heads, K] for
+            the bundle's alignment heads, over K audio positions, those of the tail last; a row's weights sum to 1.
     """
 
     feeds: dict[str, Any]
     position: int = 0
-    attention: list[Float32Array] | None = None
+    size: int = 1
+    attentions: list[list[Float32Array]] | None = None
+
+    @property
+    def attention(self) -> list[Float32Array] | None:
+        """Where the tokens of the first decoding looked, if that is kept."""
+        return None if self.attentions is None else self.attentions[0]
 
 
 class WhisperModel:
@@ -96,19 +104,39 @@ class WhisperModel:
         feeds = dict(cross)
         for i in self._layers:
             feeds[f"pk{i}"] = feeds[f"pv{i}"] = self._no_past
-        return Hypothesis(feeds, attention=[] if attend else None)
+        return Hypothesis(feeds, attentions=[[]] if attend else None)
 
     def rewind(self, hypothesis: Hypothesis, position: int) -> None:
-        """Take back all tokens of a decoding but the first `position`."""
+        """Take back all tokens of each decoding but the first `position`."""
         if not 0 < position <= hypothesis.position:
             raise ValueError(f"{position} of {hypothesis.position} tokens")
+        self._replace_past(hypothesis, lambda past: past[:, :, :position])
+        hypothesis.position = position
+        for looked in hypothesis.attentions or ():
+            del looked[position:]
+
+    def reorder(self, hypothesis: Hypothesis, sources: Sequence[int]) -> None:
+        """Make a batch, in place, whose decoding j goes on from what is decoding sources[j] now.
+
+        Some may be continued several times and some not at all, so a batch grows and shrinks by this.
+        """
+        if not sources or not all(0 <= source < hypothesis.size for source in sources):
+            raise ValueError(f"{list(sources)} are no members of a batch of {hypothesis.size}")
+        if list(sources) == list(range(hypothesis.size)):
+            return
+        indices = list(sources)
+        self._replace_past(hypothesis, lambda past: past[indices])
+        hypothesis.size = len(indices)
+        if hypothesis.attentions is not None:
+            hypothesis.attentions = [list(hypothesis.attentions[source]) for source in indices]
+
+    def _replace_past(
+        self, hypothesis: Hypothesis, change: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+    ) -> None:
         for i in self._layers:
             for name in (f"pk{i}", f"pv{i}"):
-                kept = np.ascontiguousarray(hypothesis.feeds[name].numpy()[:, :, :position])
+                kept = np.ascontiguousarray(change(hypothesis.feeds[name].numpy()))
                 hypothesis.feeds[name] = ort.OrtValue.ortvalue_from_numpy(kept)
-        hypothesis.position = position
-        if hypothesis.attention is not None:
-            del hypothesis.attention[position:]
 
     def step(
         self,
@@ -117,7 +145,7 @@ class WhisperModel:
         rows: Sequence[int] = (-1,),
         run_options: Any = None,
     ) -> Float32Array:
-        """Append tokens to a decoding.
+        """Append tokens to a single decoding.
 
         Args:
             hypothesis: grown in place; P + S must not exceed n_text_ctx.
@@ -127,42 +155,65 @@ class WhisperModel:
         Returns:
             float32[len(rows), n_vocab].
         """
-        end = hypothesis.position + len(tokens)
-        if not 0 < len(tokens) <= end <= len(self._positions):
+        result: Float32Array = self.step_batch(hypothesis, np.asarray(tokens, np.int64)[None], rows, run_options)[
+            0
+        ]
+        return result
+
+    def step_batch(
+        self,
+        hypothesis: Hypothesis,
+        tokens: npt.NDArray[np.int64],
+        rows: Sequence[int] = (-1,),
+        run_options: Any = None,
+    ) -> Float32Array:
+        """Append tokens to each decoding of a batch.
+
+        Args:
+            hypothesis: grown in place; P + S must not exceed n_text_ctx.
+            tokens: int[B, S], the ids to append to each.
+            rows: which of the S the logits are wanted after, in all; negative counts from the end.
+
+        Returns:
+            float32[B, len(rows), n_vocab].
+        """
+        if tokens.ndim != 2 or len(tokens) != hypothesis.size:
+            raise ValueError(f"tokens of shape {tokens.shape} for a batch of {hypothesis.size}")
+        count = tokens.shape[1]
+        end = hypothesis.position + count
+        if not 0 < count <= end <= len(self._positions):
             raise ValueError(f"{end} tokens exceed a context of {len(self._positions)}")
-        ids = np.asarray(tokens)
-        embedded = self._embedding[ids].astype(np.float32) * self._scale[ids, None]
+        embedded = self._embedding[tokens].astype(np.float32) * self._scale[tokens][..., None]
         embedded += self._positions[hypothesis.position : end]
         feeds = hypothesis.feeds
-        feeds["x"] = ort.OrtValue.ortvalue_from_numpy(embedded[None])
+        feeds["x"] = ort.OrtValue.ortvalue_from_numpy(embedded)
         feeds["rows"] = ort.OrtValue.ortvalue_from_numpy(np.asarray(rows, np.int64))
-        names = self._step_names if hypothesis.attention is None else self._step_names + self._query_names
+        names = self._step_names if hypothesis.attentions is None else self._step_names + self._query_names
         logits, *values = self._decoder.run_with_ort_values(names, feeds, run_options)
         for i in self._layers:
             feeds[f"pk{i}"], feeds[f"pv{i}"] = values[2 * i], values[2 * i + 1]
         hypothesis.position = end
-        if hypothesis.attention is not None:
-            hypothesis.attention.extend(self._attention(feeds, values[2 * len(self._layers) :]))
-        result: npt.NDArray[np.float32] = logits.numpy()[0]
+        if hypothesis.attentions is not None:
+            seen = self._attention(feeds, values[2 * len(self._layers) :])
+            for looked, member in zip(hypothesis.attentions, seen, strict=True):
+                looked.extend(member)
+        result: Float32Array = logits.numpy()
         return result
 
     def _attention(self, feeds: dict[str, Any], queries: Sequence[Any]) -> Float32Array:
-        """What the decoder's attention has computed for its tokens, once more: float32[S, heads, K]."""
+        """What the decoder's attention has computed for its tokens, once more: float32[B, S, heads, K]."""
         d = self.manifest.dimensions
-        by_layer = dict(
-            zip(
-                self._aligned,
-                (q.numpy()[0].reshape(-1, d.n_head, q.shape()[2] // d.n_head) for q in queries),
-                strict=True,
-            )
-        )
+        by_layer = {
+            layer: q.numpy().reshape(*q.shape()[:2], d.n_head, -1)
+            for layer, q in zip(self._aligned, queries, strict=True)
+        }
         scale = np.float32((d.n_state // d.n_head) ** -0.5)
         rows = []
         for layer, head in self.manifest.alignment_heads:
-            logits = by_layer[layer][:, head] @ feeds[f"ck{layer}"].numpy()[0, head].T * scale
+            logits = by_layer[layer][:, :, head] @ feeds[f"ck{layer}"].numpy()[0, head].T * scale
             weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
             rows.append(weights / weights.sum(axis=-1, keepdims=True))
-        result: Float32Array = np.stack(rows, axis=1)
+        result: Float32Array = np.stack(rows, axis=2)
         return result
 
 
