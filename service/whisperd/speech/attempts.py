@@ -1,19 +1,21 @@
-"""What is done with one window of at most 30 s: features scaled, a first decoding, and second tries."""
+"""What is done with one window of at most 30 s: features scaled, a first decoding, and further tries."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from . import guards
-from .decoding import NOTHING_KNOWN, Decoded, GreedyDecoder, max_tokens
-from .features import normalise, silence_value
+from . import alignment, guards, words
+from .decoding import NOTHING_KNOWN, Decoded, Decoder, Work, max_tokens
+from .features import FRAMES_PER_SECOND, normalise, silence_value
 from .model import WhisperModel
+from .options import Options
 from .tokenizer import Tokenizer
-from .types import Control, Float32Array, Known, Timings
+from .types import AUTO, Control, Float32Array, Known, Timings
 
 #: Silence kept real behind the last frame, in positions of 20 ms. 0.3 s; less lets the words' end blur into
 #: the tail, more costs time and gains nothing measurable (docs/models.md).
@@ -21,9 +23,8 @@ MARGIN_POSITIONS = 15
 #: A clip is scaled so that its loudest mel bin has the value for which the tail was computed. A very quiet
 #: one is raised by at most this much (log10 of power; 3 is 30 dB), or noise would be taken for speech.
 MAX_GAIN = 3.0
-#: Of the second try for what looks like no text. The reference begins with 0.2 and goes up to 1.0, at the price of
-#: six decodings; one is all that somebody who speaks to a car has time for.
-TEMPERATURE = 0.4
+#: Positions of the encoder's output in a second.
+POSITIONS_PER_SECOND = FRAMES_PER_SECOND // 2
 
 
 @dataclass
@@ -47,16 +48,32 @@ class Window:
     limit: int
     seconds: float
 
+    @property
+    def frames(self) -> int:
+        """Frames of 10 ms, T."""
+        return int(self.mel.shape[1])
+
 
 @dataclass(frozen=True)
 class Ask:
-    """What is the same for all decodings of a window."""
+    """What is the same for all decodings of a window.
+
+    Attributes:
+        language: a code, or "auto": the most probable of `allowed`.
+        timestamps: whether segments are to have times.
+        previous, prefix: text tokens, see `Work`.
+    """
 
     language: str
     task: str
     control: Control
     watch: Stopwatch
     known: Known = NOTHING_KNOWN
+    options: Options = Options()
+    allowed: tuple[str, ...] = ()
+    timestamps: bool = False
+    previous: tuple[int, ...] = ()
+    prefix: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,12 +82,18 @@ class Found:
 
     Attributes:
         tokens, text: what there is to tell: those of the decoding, without repetitions if it lost its way.
+        language: that it was decoded in.
+        languages: how probable each is, if it had to be detected.
+        words: with seconds from the window's start, if they were asked for.
     """
 
     decoded: Decoded
     tokens: tuple[int, ...]
     text: str
     fallbacks: int
+    language: str = ""
+    languages: tuple[tuple[str, float], ...] = ()
+    words: tuple[words.Timed, ...] = ()
 
 
 class Attempts:
@@ -78,18 +101,24 @@ class Attempts:
 
     Attributes:
         model, decoder: the two networks, and the search over them.
+        timestamp_begin: id of the token of the time 0; what lies above it are later times.
     """
 
     def __init__(self, model: WhisperModel, tokenizer: Tokenizer) -> None:
         self.model = model
-        self.decoder = GreedyDecoder(model)
+        self.decoder = Decoder(model)
         self._tokenizer = tokenizer
         self._context = model.manifest.dimensions.n_text_ctx
         self._silence = silence_value(model.manifest.loudest)
+        self.timestamp_begin = model.manifest.tokens.timestamp_begin
 
     def window(self, log_mel: Float32Array, seconds: float) -> Window:
         """What `find` takes, of raw log-mel float32[n_mels, T] and the seconds that it has."""
         return Window(self.scaled(log_mel), max_tokens(seconds, self._context), seconds)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Of text tokens."""
+        return self._tokenizer.decode(tokens)
 
     def scaled(self, log_mel: Float32Array) -> Float32Array:
         """Normalised log-mel, float32[n_mels, T], at the loudness that the tail was computed for."""
@@ -109,23 +138,32 @@ class Attempts:
     def find(
         self, window: Window, ask: Ask, *, full: bool = False, attend: bool = False, last: bool = True
     ) -> Found:
-        """Decode a window, and where that goes wrong and this is the `last` pass over it, once more: over the full
-        context if it does not come to an end, and at a higher temperature if it still looks like no text.
+        """Decode a window, and where that goes wrong and this is the `last` pass over it, again: over the full
+        context if it does not come to an end, and at higher temperatures while it looks like no text.
         """
-        decoded, fallbacks = self.decode(window, ask, full=full, attend=attend), 0
+        cross = self.encode(window, ask, full=full)
+        languages: tuple[tuple[str, float], ...] = ()
+        if ask.language == AUTO:
+            languages = self._detect(cross, ask)
+            ask = replace(ask, language=languages[0][0])
+        first, *higher = ask.options.temperature
+        decoded, fallbacks = self.decode(cross, window, ask, full=full, attend=attend, temperature=first), 0
         if not decoded.ended and last and not full:
+            fallbacks, full = 1, True
+            del cross  # some 40 MB at most, which need not be held twice
+            cross = self.encode(window, ask, full=True)
+            decoded = self.decode(cross, window, ask, full=True, temperature=first)
+        best = self._cut(decoded, ask)
+        for temperature in higher if last else ():
+            if not guards.wants_fallback(best.decoded, best.text, ask.options):
+                break
             fallbacks += 1
-            decoded = self.decode(window, ask, full=True)
-        found = self._cut(decoded, ask, fallbacks)
-        if last and guards.wants_fallback(found.decoded, found.text):
-            other = self._cut(self.decode(window, ask, full=full, temperature=TEMPERATURE), ask, fallbacks + 1)
-            straight = guards.compression_ratio(other.text) <= guards.MAX_COMPRESSION_RATIO
-            if other.decoded.ended and straight and other.decoded.avg_logprob > found.decoded.avg_logprob:
-                return other
-            found = replace(found, fallbacks=fallbacks + 1)
-        return found
+            other = self._cut(self.decode(cross, window, ask, full=full, temperature=temperature), ask)
+            best = _better(best, other, ask.options)
+        said = self._words(cross, window, ask, best) if last and ask.options.word_timestamps else ()
+        return replace(best, fallbacks=fallbacks, language=ask.language, languages=languages, words=said)
 
-    def _cut(self, decoded: Decoded, ask: Ask, fallbacks: int) -> Found:
+    def _cut(self, decoded: Decoded, ask: Ask) -> Found:
         """What was found, without its repetitions if it did not come to an end; but with all that stands."""
         tokens = decoded.tokens
         if not decoded.ended:
@@ -133,38 +171,72 @@ class Attempts:
             stands = len(ask.known.stable)
             if tokens[:stands] != decoded.tokens[:stands]:
                 tokens = decoded.tokens[:stands]
-        return Found(decoded, tokens, self._tokenizer.decode(tokens), fallbacks)
+        return Found(decoded, tokens, self._tokenizer.decode(tokens), 0)
+
+    def encode(self, window: Window, ask: Ask, *, full: bool) -> dict[str, Any]:
+        """What the decoder reads of a window: 1.3 MB a second in base."""
+        ask.control.step()
+        with timed(ask.watch, "encode", ask.control):
+            return self.model.encode(self.pad(window.mel, full=full), ask.control.run_options())
 
     def decode(
-        self, window: Window, ask: Ask, *, full: bool, attend: bool = False, temperature: float = 0.0
+        self,
+        cross: dict[str, Any],
+        window: Window,
+        ask: Ask,
+        *,
+        full: bool,
+        attend: bool = False,
+        temperature: float = 0.0,
     ) -> Decoded:
-        """Encode and decode one window. The encoder's output, 1.3 MB a second in base, ends with the call."""
-        control = ask.control
-        control.step()
-        with timed(ask.watch, "encode", control):
-            cross = self.model.encode(self.pad(window.mel, full=full), control.run_options())
-        with timed(ask.watch, "decode", control):
-            return self.decoder.decode(
-                cross,
-                ask.language,
-                ask.task,
-                window.limit,
-                control,
-                # Somebody may really say a thing three times: over the full context a loop is one only at the cap.
-                leave_loops=not full,
-                known=ask.known,
-                attend=attend,
-                temperature=temperature,
-            )
+        """Search for the text of a window once."""
+        limit = window.limit if ask.options.max_new_tokens is None else ask.options.max_new_tokens
+        work = Work(
+            ask.language,
+            ask.task,
+            limit,
+            ask.options,
+            timestamps=ask.timestamps,
+            seconds=window.seconds,
+            previous=ask.previous,
+            prefix=ask.prefix,
+            # Somebody may really say a thing three times: over the full context a loop is one only at the cap.
+            leave_loops=not full,
+            known=ask.known,
+            attend=attend,
+            temperature=temperature,
+        )
+        with timed(ask.watch, "decode", ask.control):
+            return self.decoder.decode(cross, work, ask.control)
 
-    def detect(self, window: Window, allowed: Sequence[str], control: Control, watch: Stopwatch) -> str:
-        """The language of a window, among those allowed. Costs an encoder run where there is a choice."""
-        if len(allowed) == 1:
-            return allowed[0]
-        with timed(watch, "encode", control):
-            cross = self.model.encode(self.pad(window.mel, full=False), control.run_options())
-        with timed(watch, "decode", control):
-            return self.decoder.detect_language(cross, allowed, control)
+    def _detect(self, cross: dict[str, Any], ask: Ask) -> tuple[tuple[str, float], ...]:
+        """How probable each of the allowed languages is, the most probable first; one alone is certain."""
+        if len(ask.allowed) == 1:
+            return ((ask.allowed[0], 1.0),)
+        with timed(ask.watch, "decode", ask.control):
+            return self.decoder.languages(cross, ask.allowed, ask.control)
+
+    def _words(self, cross: dict[str, Any], window: Window, ask: Ask, found: Found) -> tuple[words.Timed, ...]:
+        """A text's words, with times: the decoder goes along it once more, and is watched where it looks."""
+        if not found.tokens:
+            return ()
+        with timed(ask.watch, "decode", ask.control):
+            # More tokens than the decoder's context are there in no text: half of it is the most.
+            attention, logprobs = self.decoder.attended(cross, ask.language, ask.task, found.tokens, ask.control)
+            positions = max(1, -(-window.frames // 2))
+            starts = alignment.begins(attention, positions) / POSITIONS_PER_SECOND
+            spaced = ask.language not in words.UNSPACED
+            split = words.split(found.tokens, self._tokenizer.decode_bytes, spaced=spaced)
+            return tuple(words.timed(split, [float(s) for s in starts], logprobs))
+
+
+def _better(best: Found, other: Found, options: Options) -> Found:
+    """Of two decodings of a window, the one to go on with: it does not repeat itself, and is more probable."""
+    threshold = options.compression_ratio_threshold
+    straight = threshold is None or guards.compression_ratio(other.text) <= threshold
+    if other.decoded.ended and straight and other.decoded.avg_logprob > best.decoded.avg_logprob:
+        return other
+    return best
 
 
 @contextmanager

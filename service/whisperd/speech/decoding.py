@@ -1,19 +1,23 @@
-"""From encoded audio to token ids: the prompt, what may be chosen, greedy search, and when to stop.
+"""From encoded audio to token ids: greedy search, where the others begin, and when to stop.
 
-Follows the reference (openai/whisper, decoding.py) without timestamps, with one addition: the search also
-ends where the same tokens come round again and again, as they do when the decoder has lost the audio.
+Follows the reference (openai/whisper, decoding.py), with one addition: the search also ends where the same tokens
+come round again and again, as they do when the decoder has lost the audio.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from .bundle import Manifest, Tokens
+from .beam import Search, beam_search, best_drawn
+from .bundle import Manifest
 from .model import WhisperModel
+from .options import Options
+from .prompting import Start, start
+from .rules import Rules, log_softmax
 from .types import Control, Float32Array, Known
 
 #: Tokens allowed for a clip: a constant for punctuation and short words, and a rate. Fast English speech has
@@ -27,20 +31,56 @@ LOOP_REPEATS = 3
 LOOP_MIN_TOKENS = 15
 LOOP_MAX_PERIOD = 24
 
+#: Tokens of a text that is aligned with its audio, in one run of the decoder.
+ALIGNED_AT_ONCE = 32
+
 NOTHING_KNOWN = Known()
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """What greedy search found.
+class Work:
+    """What is to be found in a window, and how.
 
     Attributes:
-        tokens: text tokens, without prompt and end of text.
-        avg_logprob: mean natural log-probability over tokens and end of text.
+        limit: most tokens, at least 1.
+        timestamps: whether segments are to have times.
+        seconds: length of the window; no time lies behind it.
+        previous: text tokens as if they had been said before.
+        prefix: text tokens that the text begins with.
+        leave_loops: end the search where it repeats itself, and not only at the cap.
+        known: tokens that the text begins with, and a guess how it goes on.
+        attend: tell where each token looked.
+        temperature: 0 takes the most probable token, or searches with a beam; over 0 tokens are drawn, of
+            probabilities to the power of its reciprocal, always with the same luck.
+    """
+
+    language: str
+    task: str
+    limit: int
+    options: Options = Options()
+    timestamps: bool = False
+    seconds: float = 30.0
+    previous: tuple[int, ...] = ()
+    prefix: tuple[int, ...] = ()
+    leave_loops: bool = True
+    known: Known = NOTHING_KNOWN
+    attend: bool = False
+    temperature: float = 0.0
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a search found.
+
+    Attributes:
+        tokens: text tokens, without prompt, times and end of text.
+        avg_logprob: mean natural log-probability over tokens, times and end of text.
         no_speech_prob: probability of the no-speech token where speech would begin.
         ended: whether the decoder chose the end of text, and not the cap or a loop ended the search.
         logprobs: natural log-probability of each token.
         attention: float32[tokens, heads, K], where the decoder looked for each (see `Hypothesis`), if asked.
+        sequence: the tokens with the times among them, if those were asked for; else `tokens` again.
+        temperature: of the search.
     """
 
     tokens: tuple[int, ...]
@@ -49,19 +89,13 @@ class Decoded:
     ended: bool
     logprobs: tuple[float, ...] = ()
     attention: Float32Array | None = None
+    sequence: tuple[int, ...] = ()
+    temperature: float = 0.0
 
 
 def max_tokens(audio_s: float, n_text_ctx: int) -> int:
     """Most text tokens that `audio_s` seconds can need; at most half the context, as in the reference."""
     return min(n_text_ctx // 2, MIN_TOKENS + int(audio_s * TOKENS_PER_SECOND))
-
-
-def prompt(tokens: Tokens, multilingual: bool, language: str, task: str) -> list[int]:
-    """The tokens that tell the decoder what to do. English-only models know neither language nor task."""
-    ids = [tokens.sot]
-    if multilingual:
-        ids += [tokens.languages[language], tokens.translate if task == "translate" else tokens.transcribe]
-    return [*ids, tokens.no_timestamps]
 
 
 def loop_length(tokens: Sequence[int]) -> int:
@@ -90,110 +124,180 @@ def without_loop(tokens: Sequence[int]) -> tuple[int, ...]:
     return tuple(kept)
 
 
-def _log_softmax(logits: Float32Array) -> Float32Array:
-    """Over the last axis; float32[..., n]."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    result: Float32Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return result
-
-
-class GreedyDecoder:
-    """Greedy search over one model; holds what is the same for every clip."""
+class Decoder:
+    """Searches over one model."""
 
     def __init__(self, model: WhisperModel) -> None:
         self._model = model
-        manifest: Manifest = model.manifest
-        self._tokens = manifest.tokens
-        self._multilingual = manifest.multilingual
-        self._context = manifest.dimensions.n_text_ctx
-        # Above the end of text there are only special tokens and timestamps, and none of them is text.
-        self._mask = np.zeros(manifest.dimensions.n_vocab, np.float32)
-        self._mask[list(manifest.suppress)] = -np.inf
-        self._mask[self._tokens.eot + 1 :] = -np.inf
-        self._first_mask = self._mask.copy()
-        self._first_mask[list(manifest.suppress_begin)] = -np.inf
+        self._manifest: Manifest = model.manifest
+        self._context = self._manifest.dimensions.n_text_ctx
 
-    def detect_language(self, cross: dict[str, Any], allowed: Sequence[str], control: Control) -> str:
-        """The most probable of the `allowed` languages (reference: decoding.py, detect_language)."""
+    def languages(
+        self, cross: dict[str, Any], allowed: Sequence[str], control: Control
+    ) -> tuple[tuple[str, float], ...]:
+        """The `allowed` languages and how probable each is among them, the most probable first.
+
+        Reference: decoding.py, detect_language.
+        """
         control.step()
-        start = self._model.start(cross)
-        logits = self._model.step(start, [self._tokens.sot], run_options=control.run_options())[0]
-        return max(allowed, key=lambda code: float(logits[self._tokens.languages[code]]))
+        tokens = self._manifest.tokens
+        begun = self._model.start(cross)
+        logits = self._model.step(begun, [tokens.sot], run_options=control.run_options())[0]
+        scores = logits[[tokens.languages[code] for code in allowed]]
+        shares = np.exp(log_softmax(scores))
+        order = np.argsort(-shares, kind="stable")
+        return tuple((allowed[i], float(shares[i])) for i in order)
 
-    def decode(
-        self,
-        cross: dict[str, Any],
-        language: str,
-        task: str,
-        limit: int,
-        control: Control,
-        *,
-        leave_loops: bool = True,
-        known: Known = NOTHING_KNOWN,
-        attend: bool = False,
-        temperature: float = 0.0,
-    ) -> Decoded:
+    def decode(self, cross: dict[str, Any], work: Work, control: Control) -> Decoded:
         """Search for the text of one window.
 
-        The draft of `known` goes through the decoder in one run together with the prompt. As long as the search
-        would have chosen its tokens, it needs no step of its own; the rest of the draft is taken back.
+        The draft of `work.known` goes through the decoder in one run together with the beginning. As long as the
+        search would have chosen its tokens, it needs no step of its own; the rest of the draft is taken back. Only
+        greedy search has drafts.
 
         Args:
             cross: what `WhisperModel.encode` gave.
-            limit: most text tokens, at least 1.
+            work: what is to be found, and how.
             control: asked before every step whether to go on.
-            leave_loops: end the search where it repeats itself, and not only at the cap.
-            known: tokens that the text begins with, and a guess how it goes on.
-            attend: tell where each token looked.
-            temperature: 0 takes the most probable token; over 0 one is drawn, of probabilities to the power of its
-                reciprocal, always with the same luck.
         """
-        model, tokens = self._model, self._tokens
-        start = prompt(tokens, self._multilingual, language, task)
-        limit = min(limit, self._context - len(start))
+        manifest, options = self._manifest, work.options
+        begin = start(
+            manifest.tokens,
+            manifest.multilingual,
+            work.language,
+            work.task,
+            timestamps=work.timestamps,
+            previous=work.previous,
+            prefix=work.prefix,
+        )
+        limit = min(work.limit, self._context - len(begin.ids))
+        rules = Rules(manifest, options, work.seconds if work.timestamps else None, self._lead(work))
+        followed = options.beam_size if work.temperature == 0 else options.best_of
+        if followed == 1:
+            return self._greedy(cross, work, control, begin, rules, limit)
+        hypothesis = self._model.start(cross)
+        control.step()
+        logits = self._model.step(hypothesis, begin.ids, (begin.sot, len(begin.ids) - 1), control.run_options())
+        search = Search(
+            self._model, hypothesis, logits[1], rules, manifest.tokens.eot, limit, control, self._lost(work)
+        )
+        if work.temperature == 0:
+            text = beam_search(search, followed, options.patience, options.length_penalty)
+        else:
+            text = best_drawn(search, followed, work.temperature, options.length_penalty)
+        found = self._decoded(text.tokens, text.logprobs, self._no_speech(logits[0]), text.ended, work)
+        return replace(found, avg_logprob=text.mean)
+
+    def _greedy(
+        self, cross: dict[str, Any], work: Work, control: Control, begin: Start, rules: Rules, limit: int
+    ) -> Decoded:
+        """Follow one text: the most probable token each time, or one that is drawn."""
+        model, known, ids = self._model, work.known, begin.ids
         found = list(known.stable[:limit])
         logprobs = list(known.logprobs[:limit])
-        certain = len(start) + len(found)
+        certain = len(ids) + len(found)
         draft = known.draft[: limit - len(found)]
-        hypothesis = model.start(cross, attend=attend)
+        hypothesis = model.start(cross, attend=work.attend)
         control.step()
-        ids = [*start, *found, *draft]
-        logits = model.step(hypothesis, ids, (0, *range(certain - 1, len(ids))), control.run_options())
-        no_speech = float(np.exp(_log_softmax(logits[0])[tokens.no_speech]))
+        fed = [*ids, *found, *draft]
+        logits = model.step(hypothesis, fed, (begin.sot, *range(certain - 1, len(fed))), control.run_options())
+        no_speech = self._no_speech(logits[0])
         rows, row = logits[1:], 0
-        luck = np.random.default_rng(0) if temperature else None
+        luck = np.random.default_rng(0) if work.temperature else None
+        lost = self._lost(work)
         ended, end_logprob = False, 0.0
         while True:
-            scores = _log_softmax(rows[row] + (self._mask if found else self._first_mask))
-            drawn = scores if luck is None else scores / temperature + luck.gumbel(size=scores.shape)
+            scores = rules.logprobs(rows[row], found)
+            drawn = scores if luck is None else scores / work.temperature + luck.gumbel(size=scores.shape)
             token = int(drawn.argmax())
-            if token == tokens.eot:
+            if token == self._manifest.tokens.eot:
                 ended, end_logprob = True, float(scores[token])
                 break
             found.append(token)
             logprobs.append(float(scores[token]))
-            if len(found) > limit or (leave_loops and loop_length(found)):
+            if len(found) > limit or lost(found):
                 break
             row += 1
             if row < len(rows) and draft[row - 1] == token:
                 continue
             control.step()
             if row < len(rows):
-                model.rewind(hypothesis, len(start) + len(found) - 1)
+                model.rewind(hypothesis, len(ids) + len(found) - 1)
             rows, row = model.step(hypothesis, [token], run_options=control.run_options()), 0
+        mean = (sum(logprobs) + end_logprob) / (len(found) + ended)
         looked = hypothesis.attention
+        return replace(
+            self._decoded(found[:limit], logprobs[:limit], no_speech, ended, work),
+            avg_logprob=mean,
+            # The attention with which a token was chosen is that of the token before it.
+            attention=None if looked is None else np.stack(looked[len(ids) - 1 :][: len(found[:limit])]),
+        )
+
+    def _lead(self, work: Work) -> tuple[int, ...]:
+        """The prefix as it would have been chosen: with the time that it begins at."""
+        first = (self._manifest.tokens.timestamp_begin,) if work.timestamps and work.prefix else ()
+        return (*first, *work.prefix)
+
+    def _no_speech(self, logits: Float32Array) -> float:
+        return float(np.exp(log_softmax(logits)[self._manifest.tokens.no_speech]))
+
+    def _lost(self, work: Work) -> Callable[[Sequence[int]], bool]:
+        """Whether a text goes round in circles; the times in it differ from round to round."""
+        if not work.leave_loops:
+            return lambda found: False
+        if not work.timestamps:
+            return lambda found: loop_length(found) > 0
+        eot = self._manifest.tokens.eot
+        return lambda found: loop_length([token for token in found if token < eot]) > 0
+
+    def _decoded(
+        self, sequence: Sequence[int], logprobs: Sequence[float], no_speech: float, ended: bool, work: Work
+    ) -> Decoded:
+        """What was found, the text apart from the times. A prefix is text as well."""
+        eot = self._manifest.tokens.eot
+        pairs = [pair for pair in zip(sequence, logprobs, strict=True) if pair[0] < eot]
+        if work.prefix:
+            pairs = [*((token, 0.0) for token in work.prefix), *pairs]
+            sequence = (*self._lead(work), *sequence)
         return Decoded(
-            tokens=tuple(found[:limit]),
-            logprobs=tuple(logprobs[:limit]),
-            avg_logprob=(sum(logprobs) + end_logprob) / (len(found) + ended),
+            tokens=tuple(token for token, _ in pairs),
+            logprobs=tuple(logprob for _, logprob in pairs),
+            avg_logprob=0.0,
             no_speech_prob=no_speech,
             ended=ended,
-            # The attention with which a token was chosen is that of the token before it.
-            attention=None if looked is None else np.stack(looked[len(start) - 1 :][: len(found[:limit])]),
+            sequence=tuple(sequence),
+            temperature=work.temperature,
         )
 
     def forced(self, cross: dict[str, Any], language: str, tokens: Sequence[int]) -> Float32Array:
         """Log-probabilities float32[len(tokens) + 1, n_vocab] along given tokens, nothing suppressed."""
-        ids = [*prompt(self._tokens, self._multilingual, language, "transcribe"), *tokens]
+        manifest = self._manifest
+        begin = start(manifest.tokens, manifest.multilingual, language, "transcribe")
         hypothesis = self._model.start(cross)
-        return _log_softmax(self._model.step(hypothesis, ids, range(-len(tokens) - 1, 0)))
+        ids = [*begin.ids, *tokens]
+        return log_softmax(self._model.step(hypothesis, ids, range(-len(tokens) - 1, 0)))
+
+    def attended(
+        self, cross: dict[str, Any], language: str, task: str, tokens: Sequence[int], control: Control
+    ) -> tuple[Float32Array, list[float]]:
+        """Where the decoder looks along a text, and how probable it finds each token of it.
+
+        Returns:
+            float32[len(tokens) + 1, heads, K] (see `Hypothesis`): with which each token, and the end of text, is
+            chosen; and the natural log-probability of each token.
+        """
+        manifest = self._manifest
+        begin = start(manifest.tokens, manifest.multilingual, language, task)
+        ids = [*begin.ids, *tokens]
+        hypothesis = self._model.start(cross, attend=True)
+        logprobs: list[float] = []
+        # In pieces: the logits of a long text are 47 MB.
+        for at in range(0, len(ids), ALIGNED_AT_ONCE):
+            piece = ids[at : at + ALIGNED_AT_ONCE]
+            wanted = [i for i in range(len(piece)) if len(begin.ids) - 1 <= at + i < len(ids) - 1]
+            control.step()
+            logits = self._model.step(hypothesis, piece, wanted or (-1,), control.run_options())
+            for row, i in zip(logits, wanted, strict=False):
+                logprobs.append(float(log_softmax(row)[ids[at + i + 1]]))
+        assert hypothesis.attention is not None
+        return np.stack(hypothesis.attention[len(begin.ids) - 1 :]), logprobs

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Sequence
 
 from .decoding import LOOP_MAX_PERIOD, LOOP_MIN_TOKENS, LOOP_REPEATS, Decoded
+from .options import Options
 from .types import DOUBTFUL, NO_VOICE, SILENCE
 
 #: Nobody spoke if the no-speech probability is over the first and the mean log-probability under the second: the
@@ -82,9 +83,21 @@ def without_repeats(tokens: Sequence[int]) -> tuple[int, ...]:
     return tuple(kept)
 
 
-def wants_fallback(decoded: Decoded, text: str) -> bool:
-    """Whether decoding once more at a temperature over 0 may help: the reference's rule."""
-    return compression_ratio(text) > MAX_COMPRESSION_RATIO or decoded.avg_logprob < FALLBACK_LOGPROB
+def wants_fallback(decoded: Decoded, text: str, options: Options) -> bool:
+    """Whether decoding once more at a higher temperature may help: the reference's rule."""
+    repeats, improbable = options.compression_ratio_threshold, options.log_prob_threshold
+    if repeats is not None and compression_ratio(text) > repeats:
+        return True
+    return improbable is not None and decoded.avg_logprob < improbable
+
+
+def reference_verdict(decoded: Decoded, text: str, options: Options) -> str | None:
+    """Why a text was not said, by the reference's rule with a client's thresholds, or None for one to deliver."""
+    silence, improbable = options.no_speech_threshold, options.log_prob_threshold
+    unsure = improbable is None or decoded.avg_logprob <= improbable
+    if silence is not None and decoded.no_speech_prob > silence and unsure:
+        return SILENCE
+    return None if text.strip() else SILENCE
 
 
 def verdict(decoded: Decoded, text: str, audio_s: float, voiced_s: float | None) -> str | None:

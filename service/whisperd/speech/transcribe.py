@@ -12,18 +12,19 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UnknownLanguage, UnknownTask
-from . import guards
+from ..errors import BadOption, UnknownLanguage, UnknownTask
+from . import confidence, guards
 from .attempts import Ask, Attempts, Found, Stopwatch, Window, timed
 from .bundle import Manifest, load_manifest
-from .decoding import Decoded
 from .features import SAMPLE_RATE, LogMel
+from .longform import LONG_WINDOW_S, LongForm, with_words
 from .model import WhisperModel
 from .options import Options
+from .prompting import Prompts
 from .streaming import DEFAULT_POLICY, POLICIES, Policy, settle
 from .tokenizer import Tokenizer
 from .types import (
-    NO_VOICE,
+    AUTO,
     SILENCE,
     TASKS,
     Control,
@@ -38,18 +39,10 @@ from .types import (
     Unattended,
 )
 from .vad import VoiceDetector
-from .windows import WINDOW, split_at_pauses
+from .windows import WINDOW
 
-#: A window whose loudest mel bin lies below this (log10 of power) holds nothing but rounding noise: some
-#: 75 dB under the level of speech. It is not decoded, since Whisper hears "you" in it.
-NOTHING = -6.0
-#: Where the decoder is so sure, the seconds of voice are not counted.
-NO_DOUBT_PROB, NO_DOUBT_LOGPROB = 0.3, -0.7
 #: Enough steps to have the decoder's weights and both of its shapes used once.
 WARM_UP_TOKENS = 2
-#: Windows over this many seconds are called long.
-LONG_WINDOW_S = 8
-AUTO = "auto"
 
 
 class Transcriber:
@@ -96,6 +89,9 @@ class Transcriber:
         self._attempts = Attempts(model, tokenizer)
         self._mel = LogMel(manifest.dimensions.n_mels)
         self._info = _info(manifest, language, languages or known)
+        self._longform = LongForm(
+            self._attempts, self._mel, voice, self._info.allowed_languages, after_long_window
+        )
         self.check(Options())
 
     @property
@@ -104,7 +100,7 @@ class Transcriber:
         return self._info
 
     def check(self, options: Options) -> None:
-        """Raise UnknownLanguage or UnknownTask for options that this engine cannot serve."""
+        """Raise UnknownLanguage, UnknownTask or BadOption for options that this engine cannot serve."""
         info = self._info
         language = options.language or info.default_language
         if language != AUTO and language not in info.languages:
@@ -116,12 +112,19 @@ class Transcriber:
             raise UnknownTask(f"unknown task {options.task!r}; known: {', '.join(TASKS)}")
         if options.task == "translate" and not info.multilingual:
             raise UnknownTask(f"the model {info.name} knows only English and cannot translate")
+        size = self._model.manifest.dimensions.n_vocab
+        for token in options.suppress_tokens or ():
+            if token >= size:
+                raise BadOption(
+                    f"suppress_tokens: {info.name} has {size} tokens, none is {token}", "suppress_tokens"
+                )
 
     def warm_up(self) -> None:
         """Take a second of nothing through every part: the first clip then finds pages and threads in place."""
         mel = self._attempts.scaled(self._mel(np.zeros(SAMPLE_RATE, np.int16)))
         ask = Ask(self._info.allowed_languages[0], "transcribe", Unattended(), Stopwatch())
-        self._attempts.decode(Window(mel, WARM_UP_TOKENS, 1.0), ask, full=False)
+        window = Window(mel, WARM_UP_TOKENS, 1.0)
+        self._attempts.decode(self._attempts.encode(window, ask, full=False), window, ask, full=False)
 
     def transcribe(
         self, pcm: Int16Samples, options: Options, control: Control, *, full_context: bool = False
@@ -130,57 +133,38 @@ class Transcriber:
 
         Args:
             pcm: int16[n] at 16 kHz mono.
-            options: language and task.
+            options: what the client chose.
             control: asked between all steps whether to go on.
             full_context: encode 30 s of real silence instead of the tail, as the reference does.
 
         Raises:
-            UnknownLanguage, UnknownTask: see `check`.
+            UnknownLanguage, UnknownTask, BadOption: see `check`.
             Cancelled: control said so.
         """
         self.check(options)
         if options.live is not None:
             return self._follow(pcm, options, options.live, control)
+        watch = Stopwatch()
         language = options.language or self._info.default_language
-        watch, fallbacks = Stopwatch(), 0
-        segments: list[Segment] = []
-        reason = SILENCE
-        for start, end in split_at_pauses(pcm):
-            control.step()
-            with timed(watch, "features", control):
-                if self.voice and not self.voice.heard(pcm[start:end], control):
-                    reason = NO_VOICE if not segments else reason
-                    continue
-                log_mel = self._mel(pcm[start:end])
-            if log_mel.max() < NOTHING:
-                continue
-            window = self._attempts.window(log_mel, (end - start) / SAMPLE_RATE)
-            if language == AUTO:
-                language = self._attempts.detect(window, self._info.allowed_languages, control, watch)
-            ask = Ask(language, options.task, control, watch)
-            found = self._attempts.find(window, ask, full=full_context)
-            fallbacks += found.fallbacks
-            with timed(watch, "features", control):
-                voiced = self._voiced(pcm[start:end], found.decoded, control)
-            refused = guards.verdict(found.decoded, found.text, window.seconds, voiced)
-            if end - start > LONG_WINDOW_S * SAMPLE_RATE:
-                self._after_long_window()
-            if refused:
-                reason = refused
-            else:
-                segments.append(self._segment(found, start, end))
-        text = "".join(segment.text for segment in segments).strip()
-        # A clip with nothing in it has no language to detect; the first allowed one stands in.
-        language = self._info.allowed_languages[0] if language == AUTO else language
+        clip = self._longform.decode(
+            pcm, options, language, self._prompts(options), control, watch, full=full_context
+        )
+        text = "".join(segment.text for segment in clip.segments).strip()
         return Transcription(
             text,
-            language,
+            # A clip with nothing in it has no language to detect; the first allowed one stands in.
+            self._info.allowed_languages[0] if clip.language == AUTO else clip.language,
             len(pcm) / SAMPLE_RATE,
-            tuple(segments),
+            tuple(clip.segments),
             watch.timings(),
-            fallbacks,
-            no_speech="" if text else reason,
+            clip.fallbacks,
+            no_speech="" if text else clip.reason,
+            confidence=clip.confidence if text else 0.0,
+            languages=clip.languages,
         )
+
+    def _prompts(self, options: Options) -> Prompts:
+        return Prompts(self._tokenizer, options, self._model.manifest.dimensions.n_text_ctx)
 
     def _follow(self, pcm: Int16Samples, options: Options, live: Pass, control: Control) -> Transcription:
         """One pass over an utterance, in which a voice has been heard already; see `Options.live`."""
@@ -191,9 +175,16 @@ class Transcriber:
         with timed(watch, "features", control):
             log_mel = self._mel(pcm)
         window = self._attempts.window(log_mel, len(pcm) / SAMPLE_RATE)
-        if language == AUTO:
-            language = self._attempts.detect(window, self._info.allowed_languages, control, watch)
-        ask = Ask(language, options.task, control, watch, known)
+        ask = Ask(
+            language,
+            options.task,
+            control,
+            watch,
+            known,
+            options,
+            self._info.allowed_languages,
+            previous=self._prompts(options).previous(),
+        )
         found = self._attempts.find(window, ask, attend=self._policy.attends, last=live.final)
         standing = 0
         if found.decoded.ended and not found.fallbacks:
@@ -210,26 +201,20 @@ class Transcriber:
             refused = guards.verdict(found.decoded, found.text, window.seconds, live.voiced_s)
         if window.seconds > LONG_WINDOW_S:
             self._after_long_window()
-        segments = () if refused else (self._segment(found, 0, len(pcm)),)
+        segments = () if refused else self._segments(found, window.seconds, options)
         text = "" if refused else found.text.strip()
         return Transcription(
             text,
-            language,
+            found.language,
             window.seconds,
             segments,
             watch.timings(),
             found.fallbacks,
             partial,
             "" if text else refused or SILENCE,
+            confidence.of_text(found.decoded.logprobs) if text else 0.0,
+            found.languages,
         )
-
-    def _voiced(self, pcm: Int16Samples, decoded: Decoded, control: Control) -> float | None:
-        """Seconds of voice in a window. They are counted only where there is doubt: most often all is well."""
-        if self.voice is None:
-            return None
-        if decoded.no_speech_prob < NO_DOUBT_PROB and decoded.avg_logprob > NO_DOUBT_LOGPROB:
-            return len(pcm) / SAMPLE_RATE
-        return self.voice.voiced(pcm, control)
 
     def token_logprobs(
         self, pcm: Int16Samples, tokens: Sequence[int], *, full_context: bool = False
@@ -246,16 +231,19 @@ class Transcriber:
         cross = self._model.encode(self._attempts.pad(self._attempts.scaled(self._mel(pcm)), full=full_context))
         return self._attempts.decoder.forced(cross, self._info.default_language, tokens)
 
-    def _segment(self, found: Found, start: int, end: int) -> Segment:
-        decoded = found.decoded
-        return Segment(
-            start_s=start / SAMPLE_RATE,
-            end_s=end / SAMPLE_RATE,
+    def _segments(self, found: Found, seconds: float, options: Options) -> tuple[Segment, ...]:
+        """An utterance is one segment."""
+        whole = Segment(
+            start_s=0.0,
+            end_s=seconds,
             text=found.text,
             tokens=found.tokens,
-            avg_logprob=decoded.avg_logprob,
-            no_speech_prob=decoded.no_speech_prob,
+            avg_logprob=found.decoded.avg_logprob,
+            no_speech_prob=found.decoded.no_speech_prob,
+            compression_ratio=guards.compression_ratio(found.text),
+            temperature=found.decoded.temperature,
         )
+        return with_words([whole], found.words, options, 0.0, 0.0) if found.words else (whole,)
 
 
 def load(

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .vad import VoiceDetector
 
 TASKS = ("transcribe", "translate")
+#: In place of a language: find out.
+AUTO = "auto"
 #: Why there is no text: nobody spoke, or hardly; the model says that nobody did; it guessed.
 NO_VOICE, SILENCE, DOUBTFUL = "no-voice", "silence", "doubtful"
 
@@ -56,7 +58,7 @@ class Word:
 
     Attributes:
         text: as it stands in the segment's text, its leading space and its punctuation with it.
-        probability: geometric mean of the probabilities of its tokens.
+        probability: mean of the probabilities of its tokens, as faster-whisper has it.
         confidence: how probable it is that the word was said: 0 to 1, calibrated (docs/models.md).
     """
 

@@ -18,24 +18,17 @@ HOP = SAMPLE_RATE // 50
 PAUSE_HOPS = 15
 
 
-def split_at_pauses(pcm: Int16Samples) -> list[tuple[int, int]]:
-    """Cut a clip into windows of at most 30 s.
+def window_end(pcm: Int16Samples, start: int) -> int:
+    """Where the window that begins at a sample ends: with the clip, or in its quietest place within 30 s.
 
     Args:
         pcm: int16[n] at 16 kHz mono.
-
-    Returns:
-        (start, end) in samples, without gaps: [] for n = 0, one window for n <= 480000.
+        start: below n.
     """
-    windows, start = [], 0
-    while len(pcm) - start > WINDOW:
-        end = start + quietest(pcm[start + EARLIEST_S * SAMPLE_RATE : start + LATEST_S * SAMPLE_RATE])
-        end += EARLIEST_S * SAMPLE_RATE
-        windows.append((start, end))
-        start = end
-    if start < len(pcm):
-        windows.append((start, len(pcm)))
-    return windows
+    if len(pcm) - start <= WINDOW:
+        return len(pcm)
+    earliest = start + EARLIEST_S * SAMPLE_RATE
+    return earliest + quietest(pcm[earliest : start + LATEST_S * SAMPLE_RATE])
 
 
 def quietest(pcm: Int16Samples) -> int:

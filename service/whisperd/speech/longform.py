@@ -1,0 +1,240 @@
+"""A clip of any length, window by window: which stretch comes next, what is kept of its text, and the times of it.
+
+Follows the reference (openai/whisper, transcribe.py), with two things that it does not know. Windows end in
+pauses, and not after 30 s, so that no word is cut. And a voice is listened for: where the decoder's times end
+before the window does, the rest is decoded again if somebody speaks in it, and passed over if not; so no sentence
+is lost, and none comes twice. Memory does not grow with the clip: of a window only its text is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from . import confidence, guards, words
+from .attempts import Ask, Attempts, Found, Stopwatch, timed
+from .decoding import Decoded
+from .features import SAMPLE_RATE, LogMel
+from .options import Options
+from .prompting import Prompts
+from .segments import Slice, slices
+from .types import NO_VOICE, SILENCE, Control, Int16Samples, Segment
+from .vad import VoiceDetector
+from .windows import WINDOW, window_end
+
+#: A window whose loudest mel bin lies below this (log10 of power) holds nothing but rounding noise: some
+#: 75 dB under the level of speech. It is not decoded, since Whisper hears "you" in it.
+NOTHING = -6.0
+#: Where the decoder is so sure, the seconds of voice are not counted.
+NO_DOUBT_PROB, NO_DOUBT_LOGPROB = 0.3, -0.7
+#: Windows over this many seconds are called long.
+LONG_WINDOW_S = 8
+#: A window that is gone back into begins at least this many seconds after the one before: the clip comes to its
+#: end.
+LEAST_ADVANCE_S = 1.0
+#: Seconds of voice behind the last segment that make it worth going back: to a segment that was broken off, and to
+#: what the decoder has passed over without a word.
+BROKEN_OFF_VOICE_S, PASSED_OVER_VOICE_S = 0.2, 1.0
+
+
+@dataclass
+class Clip:
+    """What is known of a clip while it is decoded.
+
+    Attributes:
+        language: a code, or "auto" until the first window has been decoded.
+        languages: how probable each was there.
+        reason: why there is no text, while there is none.
+        said: tokens of the text so far that the next window is to know.
+        logprobs: of all tokens of the text.
+    """
+
+    language: str
+    languages: tuple[tuple[str, float], ...] = ()
+    segments: list[Segment] = field(default_factory=list)
+    fallbacks: int = 0
+    reason: str = SILENCE
+    logprobs: list[float] = field(default_factory=list)
+    said: list[int] = field(default_factory=list)
+
+    @property
+    def confidence(self) -> float:
+        """Of the text."""
+        return confidence.of_text(self.logprobs)
+
+
+class LongForm:
+    """Takes clips through their windows.
+
+    Args:
+        attempts: decodes a window.
+        mel: samples to features.
+        voice: asked first whether anybody speaks in a window; None where nothing is to be asked.
+        allowed: languages to detect among.
+        after_long_window: called when a window of more than `LONG_WINDOW_S` is done.
+    """
+
+    def __init__(
+        self,
+        attempts: Attempts,
+        mel: LogMel,
+        voice: VoiceDetector | None,
+        allowed: tuple[str, ...],
+        after_long_window: Callable[[], object],
+    ) -> None:
+        self._attempts = attempts
+        self._mel = mel
+        self._voice = voice
+        self._allowed = allowed
+        self._after_long_window = after_long_window
+
+    def decode(
+        self,
+        pcm: Int16Samples,
+        options: Options,
+        language: str,
+        prompts: Prompts,
+        control: Control,
+        watch: Stopwatch,
+        *,
+        full: bool,
+    ) -> Clip:
+        """Decode a clip.
+
+        Args:
+            pcm: int16[n] at 16 kHz mono.
+            language: a code, or "auto".
+            prompts: made of the options' texts.
+            full: over 30 s of real silence instead of the tail.
+        """
+        clip = Clip(language)
+        asked = options.without_timestamps
+        timestamps = len(pcm) > WINDOW if asked is None else not asked
+        prefix, seek = prompts.prefix, 0
+        while seek < len(pcm):
+            end = window_end(pcm, seek)
+            control.step()
+            ask = Ask(
+                language if options.multilingual else clip.language,
+                options.task,
+                control,
+                watch,
+                options=options,
+                allowed=self._allowed,
+                timestamps=timestamps,
+                previous=prompts.previous(clip.said),
+                prefix=prefix,
+            )
+            seek = self._window(pcm, seek, end, ask, clip, full=full)
+            prefix = ()
+        return clip
+
+    def _window(self, pcm: Int16Samples, start: int, end: int, ask: Ask, clip: Clip, *, full: bool) -> int:
+        """Decode one window; returns where the next one begins."""
+        control, watch = ask.control, ask.watch
+        with timed(watch, "features", control):
+            if self._voice and not self._voice.heard(pcm[start:end], control):
+                clip.reason = clip.reason if clip.segments else NO_VOICE
+                return end
+            log_mel = self._mel(pcm[start:end])
+        if log_mel.max() < NOTHING:
+            return end
+        window = self._attempts.window(log_mel, (end - start) / SAMPLE_RATE)
+        found = self._attempts.find(window, ask, full=full)
+        clip.fallbacks += found.fallbacks
+        clip.languages, clip.language = clip.languages or found.languages, found.language
+        refused = self._refused(pcm[start:end], window.seconds, ask, found)
+        if end - start > LONG_WINDOW_S * SAMPLE_RATE:
+            self._after_long_window()
+        if refused:
+            clip.reason = refused
+            return end
+        parts, back, told = self._parts(found, ask, window.seconds)
+        with timed(watch, "features", control):
+            following = self._following(pcm[start:end], back, told, control)
+        self._keep(clip, found, parts, start / SAMPLE_RATE, ask)
+        return start + following
+
+    def _refused(self, pcm: Int16Samples, seconds: float, ask: Ask, found: Found) -> str | None:
+        """Why a window's text was not said."""
+        if ask.options.no_speech_threshold is not None:
+            return guards.reference_verdict(found.decoded, found.text, ask.options)
+        with timed(ask.watch, "features", ask.control):
+            voiced = self._voiced(pcm, found.decoded, ask.control)
+        return guards.verdict(found.decoded, found.text, seconds, voiced)
+
+    def _voiced(self, pcm: Int16Samples, decoded: Decoded, control: Control) -> float | None:
+        """Seconds of voice in a window. They are counted only where there is doubt: most often all is well."""
+        if self._voice is None:
+            return None
+        if decoded.no_speech_prob < NO_DOUBT_PROB and decoded.avg_logprob > NO_DOUBT_LOGPROB:
+            return len(pcm) / SAMPLE_RATE
+        return self._voice.voiced(pcm, control)
+
+    def _parts(self, found: Found, ask: Ask, seconds: float) -> tuple[list[Slice], float | None, float | None]:
+        """The window's segments, where it is to be gone back to, and the last time that was told; see `slices`."""
+        decoded = found.decoded
+        # Where repetitions were taken away, the times are worth nothing.
+        if ask.timestamps and found.tokens == decoded.tokens:
+            parts, back, told = slices(decoded.sequence, self._attempts.timestamp_begin, seconds)
+            if parts:
+                return parts, back, told
+        return [Slice(0.0, seconds, found.tokens)], None, None
+
+    def _following(self, pcm: Int16Samples, back: float | None, told: float | None, control: Control) -> int:
+        """After how many samples of a window the next one begins: at its end, or where a segment was broken off or
+        passed over; see `slices`.
+        """
+        place = back if back is not None else told
+        if place is None or place < LEAST_ADVANCE_S:
+            return len(pcm)
+        seek = round(place * SAMPLE_RATE)
+        if self._voice is None:
+            return min(seek, len(pcm)) if back is not None else len(pcm)
+        needed = PASSED_OVER_VOICE_S if back is None else BROKEN_OFF_VOICE_S
+        if len(pcm) - seek < needed * SAMPLE_RATE:
+            return len(pcm)
+        return seek if self._voice.voiced(pcm[seek:], control) >= needed else len(pcm)
+
+    def _keep(self, clip: Clip, found: Found, parts: list[Slice], offset_s: float, ask: Ask) -> None:
+        """Add a window's segments to the clip."""
+        decoded, options = found.decoded, ask.options
+        ratio = guards.compression_ratio(found.text)
+        made = [
+            Segment(
+                start_s=offset_s + part.start_s,
+                end_s=offset_s + part.end_s,
+                text=self._attempts.text(part.tokens),
+                tokens=part.tokens,
+                avg_logprob=decoded.avg_logprob,
+                no_speech_prob=decoded.no_speech_prob,
+                compression_ratio=ratio,
+                temperature=decoded.temperature,
+            )
+            for part in parts
+        ]
+        if found.words:
+            until = clip.segments[-1].end_s if clip.segments else 0.0
+            made = list(with_words(made, found.words, options, offset_s, until))
+        clip.segments += made
+        kept = sum(len(part.tokens) for part in parts)
+        clip.logprobs += decoded.logprobs[:kept]
+        if not options.condition_on_previous_text or decoded.temperature > options.prompt_reset_on_temperature:
+            clip.said = []
+        else:
+            clip.said += [token for part in parts for token in part.tokens]
+
+
+def with_words(
+    segments: list[Segment],
+    found: tuple[words.Timed, ...],
+    options: Options,
+    offset_s: float,
+    spoken_until_s: float,
+) -> tuple[Segment, ...]:
+    """Segments with their words; `offset_s` is where the words' window begins."""
+    moved = [replace(word, start_s=word.start_s + offset_s, end_s=word.end_s + offset_s) for word in found]
+    usual = words.usual_seconds(moved)
+    words.give_back_pauses(moved, usual)
+    joined = words.merge_marks(moved, options.prepend_punctuations, options.append_punctuations)
+    return words.into_segments(segments, joined, usual, spoken_until_s)
