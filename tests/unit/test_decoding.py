@@ -16,13 +16,14 @@ from whisperd.speech.decoding import (
     LOOP_REPEATS,
     MIN_TOKENS,
     NOTHING_KNOWN,
-    GreedyDecoder,
+    Decoder,
+    Work,
     loop_length,
     max_tokens,
-    prompt,
     without_loop,
 )
 from whisperd.speech.model import Hypothesis
+from whisperd.speech.prompting import start
 from whisperd.speech.types import Known, Unattended
 
 VOCAB = 60
@@ -99,8 +100,8 @@ class Script:
 def decode(
     model: Script, limit: int = 100, language: str = "en", task: str = "transcribe", known: Known = NOTHING_KNOWN
 ) -> Any:
-    decoder = GreedyDecoder(model)  # type: ignore[arg-type]
-    return decoder.decode({}, language, task, limit, Unattended(), known=known, attend=True)
+    decoder = Decoder(model)  # type: ignore[arg-type]
+    return decoder.decode({}, Work(language, task, limit, known=known, attend=True), Unattended())
 
 
 def ends_after(count: int) -> Callable[[int], list[int]]:
@@ -108,9 +109,9 @@ def ends_after(count: int) -> Callable[[int], list[int]]:
 
 
 def test_prompts() -> None:
-    assert prompt(TOKENS, True, "de", "transcribe") == [41, 43, 45, 49]
-    assert prompt(TOKENS, True, "de", "translate") == [41, 43, 44, 49]
-    assert prompt(TOKENS, False, "en", "transcribe") == [41, 49]
+    assert start(TOKENS, True, "de", "transcribe").ids == (41, 43, 45, 49)
+    assert start(TOKENS, True, "de", "translate").ids == (41, 43, 44, 49)
+    assert start(TOKENS, False, "en", "transcribe").ids == (41, 49)
 
 
 def test_tokens_are_fed_once_and_the_end_is_not_text() -> None:
@@ -157,8 +158,8 @@ def test_a_loop_ends_the_search_early() -> None:
 
 def test_what_really_is_said_again_and_again_is_kept_where_loops_are_not_left() -> None:
     model = Script(lambda n: [9 + n % 5 if n < 40 else TOKENS.eot])
-    decoder = GreedyDecoder(model)  # type: ignore[arg-type]
-    found = decoder.decode({}, "en", "transcribe", 100, Unattended(), leave_loops=False)
+    decoder = Decoder(model)  # type: ignore[arg-type]
+    found = decoder.decode({}, Work("en", "transcribe", 100, leave_loops=False), Unattended())
     assert found.ended
     assert len(found.tokens) == 40
 
@@ -196,7 +197,8 @@ def test_what_is_stable_stands_even_if_the_model_would_choose_something_else() -
 def test_a_token_looks_where_the_one_before_it_was_fed() -> None:
     found = decode(Script(ends_after(3)))
     assert found.attention[:, 0, 0].tolist() == [3, 4, 5]
-    assert GreedyDecoder(Script(ends_after(3))).decode({}, "en", "transcribe", 9, Unattended()).attention is None  # type: ignore[arg-type]
+    unasked = Decoder(Script(ends_after(3))).decode({}, Work("en", "transcribe", 9), Unattended())  # type: ignore[arg-type]
+    assert unasked.attention is None
 
 
 @pytest.mark.parametrize(
@@ -248,11 +250,14 @@ def test_cancel_is_seen_before_every_step() -> None:
 
     model = Script(lambda n: [n % 30 + 9])
     with pytest.raises(Cancelled):
-        GreedyDecoder(model).decode({}, "en", "transcribe", 100, Impatient())  # type: ignore[arg-type]
+        Decoder(model).decode({}, Work("en", "transcribe", 100), Impatient())  # type: ignore[arg-type]
     assert len(model.calls) == 3
 
 
 def test_language_is_the_best_of_the_allowed() -> None:
-    decoder = GreedyDecoder(Script(lambda n: [20, 43, 42]))  # type: ignore[arg-type]
-    assert decoder.detect_language({}, ("en", "de"), Unattended()) == "de"
-    assert decoder.detect_language({}, ("en",), Unattended()) == "en"
+    decoder = Decoder(Script(lambda n: [20, 43, 42]))  # type: ignore[arg-type]
+    (first, most), (second, least) = decoder.languages({}, ("en", "de"), Unattended())
+    assert (first, second) == ("de", "en")
+    assert most == pytest.approx(np.e / (1 + np.e), abs=1e-5)  # 19 against 18: the others do not count
+    assert most + least == pytest.approx(1.0)
+    assert decoder.languages({}, ("en",), Unattended()) == (("en", 1.0),)

@@ -18,13 +18,14 @@ from whisperd.speech.decoding import Decoded, without_loop
 from whisperd.speech.guards import (
     MAX_COMPRESSION_RATIO,
     compression_ratio,
+    reference_verdict,
     verdict,
     wants_fallback,
     without_repeats,
 )
 from whisperd.speech.options import Options
 from whisperd.speech.transcribe import Transcriber, load
-from whisperd.speech.types import Int16Samples, Unattended
+from whisperd.speech.types import SILENCE, Int16Samples, Unattended
 from whisperd.speech.vad import VoiceDetector
 
 CLIPS = [*COMMITTED, *shared(), *pocketsphinx()]
@@ -173,9 +174,23 @@ def test_more_voice_than_audio_does_not_count() -> None:
 
 
 def test_when_another_try_may_help() -> None:
-    assert not wants_fallback(decoded(-0.9, 0.9), " Turn left.")
-    assert wants_fallback(decoded(-1.1, 0.1), " Turn left.")
-    assert wants_fallback(decoded(-0.1, 0.1), " Turn left." * 30)
+    default = Options()
+    assert not wants_fallback(decoded(-0.9, 0.9), " Turn left.", default)
+    assert wants_fallback(decoded(-1.1, 0.1), " Turn left.", default)
+    assert wants_fallback(decoded(-0.1, 0.1), " Turn left." * 30, default)
+    strict = Options(log_prob_threshold=-0.5, compression_ratio_threshold=None)
+    assert wants_fallback(decoded(-0.9, 0.9), " Turn left.", strict)
+    assert not wants_fallback(decoded(-0.1, 0.1), " Turn left." * 30, strict)
+    assert not wants_fallback(decoded(-9, 0.1), " Turn left.", Options(log_prob_threshold=None))
+
+
+def test_the_reference_s_rule_with_a_client_s_thresholds() -> None:
+    strict = Options(no_speech_threshold=0.5, log_prob_threshold=-0.8)
+    assert reference_verdict(decoded(-0.9, 0.6), " you", strict) == SILENCE
+    assert reference_verdict(decoded(-0.9, 0.5), " you", strict) is None
+    assert reference_verdict(decoded(-0.7, 0.6), " you", strict) is None
+    assert reference_verdict(decoded(-0.1, 0.6), " you", replace(strict, log_prob_threshold=None)) == SILENCE
+    assert reference_verdict(decoded(-0.1, 0.0), " ", strict) == SILENCE
 
 
 # --- a real model over noise and voices -------------------------------------------------------------------

@@ -11,8 +11,9 @@ from tiny_bundle import tiny_bundle
 from whisperd.errors import BundleError, Cancelled, UnknownLanguage, UnknownTask
 from whisperd.speech import guards
 from whisperd.speech.attempts import MARGIN_POSITIONS
+from whisperd.speech.longform import NOTHING
 from whisperd.speech.options import Options
-from whisperd.speech.transcribe import NOTHING, Transcriber, load
+from whisperd.speech.transcribe import Transcriber, load
 from whisperd.speech.types import Unattended
 from whisperd.speech.windows import SAMPLE_RATE
 
@@ -135,8 +136,13 @@ def test_loudness_does_not_change_what_the_model_sees(engine: Transcriber) -> No
 
 
 def test_auto_language_is_detected(engine: Transcriber, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine._attempts.decoder, "detect_language", lambda *_: "fr")
-    assert engine.transcribe(noise(1), Options("auto"), Unattended()).language == "fr"
+    probable = (("fr", 0.75), ("en", 0.25))
+    monkeypatch.setattr(engine._attempts.decoder, "languages", lambda *_: probable)
+    encodes = Encodes(engine, monkeypatch)
+    found = engine.transcribe(noise(1), Options("auto"), Unattended(), full_context=True)
+    assert (found.language, found.languages) == ("fr", probable)
+    assert len(encodes.positions) == 1  # what was encoded for the language is decoded as well
+    assert engine.transcribe(noise(1), Options("de"), Unattended()).languages == ()
 
 
 def test_cancel_leaves_the_engine_usable(engine: Transcriber) -> None:
@@ -172,7 +178,7 @@ def test_timings_come_from_the_control_s_clock(engine: Transcriber) -> None:
             return self.ticks
 
     timings = engine.transcribe(noise(1), Options(), Ticking()).timings
-    assert timings.features_ms == 2000.0  # before the encoder, and the count of voice after
+    assert timings.features_ms == 3000.0  # before the encoder; the count of voice; where the next window begins
     assert timings.encode_ms == timings.decode_ms == 2000.0  # the window and its fallback
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from whisperd.speech.windows import EARLIEST_S, LATEST_S, SAMPLE_RATE, WINDOW, split_at_pauses
+from whisperd.speech.windows import EARLIEST_S, LATEST_S, SAMPLE_RATE, WINDOW, window_end
 
 
 def speech(seconds: float, pauses: tuple[float, ...] = ()) -> np.ndarray:
@@ -15,6 +15,16 @@ def speech(seconds: float, pauses: tuple[float, ...] = ()) -> np.ndarray:
     for start in pauses:
         pcm[int(start * SAMPLE_RATE) : int((start + 0.4) * SAMPLE_RATE)] = 0
     return pcm
+
+
+def split_at_pauses(pcm: np.ndarray) -> list[tuple[int, int]]:
+    """Windows end to end."""
+    windows = []
+    start = 0
+    while start < len(pcm):
+        windows.append((start, window_end(pcm, start)))
+        start = windows[-1][1]
+    return windows
 
 
 def test_up_to_30_seconds_is_one_window() -> None:

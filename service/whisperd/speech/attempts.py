@@ -148,7 +148,8 @@ class Attempts:
             ask = replace(ask, language=languages[0][0])
         first, *higher = ask.options.temperature
         decoded, fallbacks = self.decode(cross, window, ask, full=full, attend=attend, temperature=first), 0
-        if not decoded.ended and last and not full:
+        capped = ask.options.max_new_tokens is not None  # then the cap is the client's wish, and no accident
+        if not decoded.ended and last and not full and not capped:
             fallbacks, full = 1, True
             del cross  # some 40 MB at most, which need not be held twice
             cross = self.encode(window, ask, full=True)
