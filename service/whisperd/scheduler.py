@@ -5,7 +5,10 @@ job's `deliver` callback. The scheduler knows nothing of sockets or of asyncio, 
 run-time: what it runs is an `Engine`, and what aborts a run in the middle is whatever `run_options` makes.
 
 Order of service: `Priority` first, then first come, first served. A partial text is never waited for: it is taken
-only by an idle worker, and makes way for any other job, running or not.
+only where nothing but files is in hand, and makes way for who waits for an answer, running or not.
+
+Files make way too, and lose nothing: whoever cannot wait is served between two steps of a file's transcription,
+on the same thread, and the file goes on behind.
 """
 
 from __future__ import annotations
@@ -59,10 +62,12 @@ class Job:
 
     Attributes:
         ahead: how many jobs stood before it when it was submitted, the running one included.
+        away: seconds for which it had made way for others since it began.
     """
 
     __slots__ = (
         "ahead",
+        "away",
         "deliver",
         "options",
         "pcm",
@@ -92,6 +97,7 @@ class Job:
         self.sequence = sequence
         self.submitted = submitted
         self.ahead = 0
+        self.away = 0.0
         self.started: float | None = None
         self.run_options: Terminable | None = None
         self.stop: WhisperdError | None = None  # set by another thread: why the worker is to leave it
@@ -128,6 +134,7 @@ class Scheduler:
         self._wake = threading.Condition()
         self._queue: list[Job] = []  # a heap
         self._running: Job | None = None
+        self._paused: Job | None = None  # the file that the running job was let in before
         self._sequence = 0
         self._stopping = False
         self._signs = 0
@@ -178,13 +185,14 @@ class Scheduler:
         than `loop.call_soon_threadsafe`.
 
         Raises:
-            QueueFull: `max_queue` jobs are waiting; or this is for a partial text, and the worker is not idle.
+            QueueFull: `max_queue` jobs are waiting; or this is for a partial text, and the worker has more in hand
+                than files.
             ShuttingDown: `stop` has been called.
         """
         with self._wake:
             if self._stopping:
                 raise ShuttingDown("the daemon is stopping")
-            if priority is Priority.PARTIAL and self._pending():
+            if priority is Priority.PARTIAL and not self._only_files():
                 raise QueueFull("the worker is busy")
             # Waiting and running are counted together: whether the worker has picked up the job before this
             # one already must not decide if this one fits.
@@ -195,14 +203,15 @@ class Scheduler:
                 self._last_sign = now  # the worker was idle, not late: it is to be judged from now on
             self._sequence += 1
             job = Job(pcm, options, priority, deliver, sequence=self._sequence, submitted=now)
-            job.ahead = sum(other < job for other in self._queue) + (self._running is not None)
-            overtaken = [other for other in self._queue if other.priority is Priority.PARTIAL]
+            job.ahead = sum(other < job for other in (*self._queue, *self._begun()))
+            urgent = priority is not Priority.FILE
+            overtaken = [other for other in self._queue if urgent and other.priority is Priority.PARTIAL]
             for other in overtaken:  # taken, and not begun yet
                 self._queue.remove(other)
             job.ahead -= sum(other < job for other in overtaken)
             heapq.heapify(self._queue)
             heapq.heappush(self._queue, job)
-            if self._running is not None and self._running.priority is Priority.PARTIAL:
+            if urgent and self._running is not None and self._running.priority is Priority.PARTIAL:
                 self._abort(self._running, Cancelled(_OVERTAKEN))
             self._wake.notify()
         for other in overtaken:
@@ -213,7 +222,7 @@ class Scheduler:
         """Take a waiting job out of the queue; make the worker leave a running one soon; or do nothing."""
         error = Cancelled("cancelled by its client")
         with self._wake:
-            if job is self._running:
+            if job in self._begun():
                 self._abort(job, error)
                 return
             if job not in self._queue:
@@ -255,18 +264,31 @@ class Scheduler:
             return True
         self._thread.join(grace_seconds)
         with self._wake:
-            running = self._running
-            if running is not None:
-                self._abort(running, ShuttingDown("the daemon is stopping"))
-        if running is not None:
-            self._settle(running, ShuttingDown("the daemon is stopping"))
+            begun = self._begun()
+            for job in begun:
+                self._abort(job, ShuttingDown("the daemon is stopping"))
+        for job in begun:
+            self._settle(job, ShuttingDown("the daemon is stopping"))
         self._thread.join(abort_seconds)
         return not self._thread.is_alive()
 
     # --- under the lock --------------------------------------------------------------------------------------
 
+    def _begun(self) -> list[Job]:
+        """What runs, and what made way for it."""
+        return [job for job in (self._running, self._paused) if job is not None]
+
     def _pending(self) -> int:
-        return len(self._queue) + (self._running is not None)
+        return len(self._queue) + len(self._begun())
+
+    def _only_files(self) -> bool:
+        return all(job.priority is Priority.FILE for job in (*self._queue, *self._begun()))
+
+    def _let_in(self, job: Job) -> Job | None:
+        """Who is served before this running job goes on, taken out of the queue; None: nobody."""
+        if self._stopping or job.priority is not Priority.FILE or not self._queue:
+            return None
+        return heapq.heappop(self._queue) if self._queue[0].priority < Priority.FILE else None
 
     def _abort(self, job: Job, error: WhisperdError) -> None:
         if job.stop is None:
@@ -292,16 +314,23 @@ class Scheduler:
             if not self._queue:
                 return False
             job = heapq.heappop(self._queue)
+        self._serve(job)
+        return True
+
+    def _serve(self, job: Job) -> None:
+        with self._wake:
+            made_way, self._running = self._running, job
+            self._paused = made_way
             job.started = self._clock()
-            self._running = job
             self._sign_of_life()
         result = self._run(job)
         with self._wake:
-            self._running = None
+            self._running, self._paused = made_way, None
+            if made_way is not None:
+                made_way.away += self._clock() - job.started
             self._sign_of_life()
             result = job.stop or result  # its client has been told already, whatever came of it
         self._settle(job, result)
-        return True
 
     def _run(self, job: Job) -> Transcription | WhisperdError:
         try:
@@ -320,10 +349,15 @@ class Scheduler:
             return InternalError(f"transcription failed: {type(error).__name__}")
 
     def _step(self, job: Job) -> None:
-        with self._wake:
-            self._sign_of_life()
-            if job.stop is not None:
-                raise Cancelled(job.stop.text)
+        while True:
+            with self._wake:
+                self._sign_of_life()
+                if job.stop is not None:
+                    raise Cancelled(job.stop.text)
+                other = self._let_in(job)
+            if other is None:
+                return
+            self._serve(other)
 
     # --- any thread ------------------------------------------------------------------------------------------
 
@@ -335,7 +369,8 @@ class Scheduler:
             now = self._clock()
         started = now if job.started is None else job.started
         try:
-            job.deliver(Outcome(result, queue_s=started - job.submitted, run_s=now - started))
+            run_s = now - started - job.away
+            job.deliver(Outcome(result, queue_s=started - job.submitted, run_s=run_s))
         except Exception:  # such as an event loop that has been closed; the worker goes on
             log.exception("the outcome of a job could not be delivered")
 
@@ -352,8 +387,8 @@ class _JobControl:
         self._scheduler._step(self._job)
 
     def now(self) -> float:
-        """Monotonic seconds."""
-        return self._scheduler._clock()
+        """Monotonic seconds, without those for which the job had made way."""
+        return self._scheduler._clock() - self._job.away
 
     def run_options(self) -> Any:
         """What aborts a run in the middle, or None."""

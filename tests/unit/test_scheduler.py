@@ -262,15 +262,119 @@ def test_a_partial_text_is_taken_by_an_idle_worker_only(scheduler: Scheduler, en
     assert isinstance(results["partial"], Transcription)
 
 
-@pytest.mark.parametrize("other", [Priority.FINAL, Priority.FILE])
-def test_a_running_partial_makes_way(scheduler: Scheduler, engine: Engine, other: Priority) -> None:
+def test_a_running_partial_makes_way(scheduler: Scheduler, engine: Engine) -> None:
     results = Results()
     submit(scheduler, results, "partial", Priority.PARTIAL)
     assert engine.begun.acquire(timeout=WAIT)
-    submit(scheduler, results, "other", other)
+    submit(scheduler, results, "file", Priority.FILE)  # which can wait
+    submit(scheduler, results, "final")
     assert isinstance(results["partial"], Cancelled)
     engine.go.release()
+    assert isinstance(results["final"], Transcription)
+    assert engine.ran[:2] == ["partial", "final"]
+    engine.go.release()
+    assert isinstance(results["file"], Transcription)
+
+
+@pytest.mark.parametrize("other", [Priority.FINAL, Priority.PARTIAL])
+def test_a_file_makes_way_and_goes_on(scheduler: Scheduler, engine: Engine, other: Priority) -> None:
+    results = Results()
+    submit(scheduler, results, "file", Priority.FILE)
+    assert engine.begun.acquire(timeout=WAIT)
+    submit(scheduler, results, "second file", Priority.FILE)
+    submit(scheduler, results, "other", other)
+    assert engine.begun.acquire(timeout=WAIT)
+    assert scheduler.progress().waiting == 1
+    engine.go.release()
     assert isinstance(results["other"], Transcription)
+    assert engine.ran == ["file", "other"]
+    engine.go.release()
+    assert isinstance(results["file"], Transcription)
+    engine.go.release()
+    assert isinstance(results["second file"], Transcription)
+    assert engine.ran == ["file", "other", "second file"]
+
+
+def test_within_a_file_a_partial_makes_way_for_a_final(scheduler: Scheduler, engine: Engine) -> None:
+    results = Results()
+    submit(scheduler, results, "file", Priority.FILE)
+    assert engine.begun.acquire(timeout=WAIT)
+    submit(scheduler, results, "partial", Priority.PARTIAL)
+    assert engine.begun.acquire(timeout=WAIT)
+    with pytest.raises(QueueFull, match="the worker is busy"):
+        submit(scheduler, results, "another partial", Priority.PARTIAL)
+    submit(scheduler, results, "final")
+    assert isinstance(results["partial"], Cancelled)
+    engine.go.release()
+    assert isinstance(results["final"], Transcription)
+    engine.go.release()
+    assert isinstance(results["file"], Transcription)
+
+
+def test_a_file_that_has_made_way_can_be_cancelled(scheduler: Scheduler, engine: Engine) -> None:
+    results = Results()
+    file = submit(scheduler, results, "file", Priority.FILE)
+    assert engine.begun.acquire(timeout=WAIT)
+    submit(scheduler, results, "final")
+    assert engine.begun.acquire(timeout=WAIT)
+    scheduler.cancel(file)
+    assert "final" not in results.outcomes
+    engine.go.release()
+    assert isinstance(results["final"], Transcription)
+    assert isinstance(results["file"], Cancelled)
+
+
+def test_what_fails_within_a_file_costs_the_file_nothing(scheduler: Scheduler, engine: Engine) -> None:
+    results = Results()
+    submit(scheduler, results, "file", Priority.FILE)
+    assert engine.begun.acquire(timeout=WAIT)
+    engine.error = ValueError("broken")
+    submit(scheduler, results, "final")
+    assert engine.begun.acquire(timeout=WAIT)
+    engine.go.release()
+    assert isinstance(results["final"], InternalError)
+    engine.error = None
+    engine.go.release()
+    assert isinstance(results["file"], Transcription)
+
+
+def test_stopping_ends_a_file_and_whom_it_has_let_in() -> None:
+    engine, results = Engine(), Results()
+    scheduler = Scheduler(engine)
+    scheduler.start()
+    submit(scheduler, results, "file", Priority.FILE)
+    assert engine.begun.acquire(timeout=WAIT)
+    submit(scheduler, results, "final")
+    assert engine.begun.acquire(timeout=WAIT)
+    assert scheduler.stop(0.01, WAIT)
+    assert isinstance(results["final"], ShuttingDown)
+    assert isinstance(results["file"], ShuttingDown)
+
+
+def test_a_file_does_not_pay_for_the_time_of_others() -> None:
+    now = 0.0
+
+    class Slow(Engine):
+        def transcribe(self, pcm: Any, options: Options, control: Control) -> Transcription:
+            nonlocal now
+            before = control.now()
+            if options.language == "file":
+                submit(scheduler, results, "final")
+            now += 3.0
+            control.step()
+            took = 1000 * (control.now() - before)
+            return Transcription("done", "en", 0.01, (), Timings(0, 0, took))
+
+    results = Results()
+    scheduler = Scheduler(Slow(), clock=lambda: now)
+    scheduler.start()
+    submit(scheduler, results, "file", Priority.FILE)
+    for name in ("final", "file"):
+        result = results[name]
+        assert isinstance(result, Transcription)
+        assert (result.timings.decode_ms, results.outcomes[name].run_s) == (3000.0, 3.0)
+    assert results.outcomes["final"].queue_s == 3.0
+    assert scheduler.stop(WAIT)
 
 
 def test_a_partial_that_has_not_begun_is_overtaken() -> None:
