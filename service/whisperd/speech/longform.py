@@ -8,7 +8,7 @@ is lost, and none comes twice. Memory does not grow with the clip: of a window o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from . import confidence, guards, words
@@ -110,23 +110,24 @@ class LongForm:
         clip = Clip(language)
         asked = options.without_timestamps
         timestamps = len(pcm) > WINDOW if asked is None else not asked
-        prefix, seek = prompts.prefix, 0
-        while seek < len(pcm):
-            end = window_end(pcm, seek)
-            control.step()
-            ask = Ask(
-                language if options.multilingual else clip.language,
-                options.task,
-                control,
-                watch,
-                options=options,
-                allowed=self._allowed,
-                timestamps=timestamps,
-                previous=prompts.previous(clip.said),
-                prefix=prefix,
-            )
-            seek = self._window(pcm, seek, end, ask, clip, full=full)
-            prefix = ()
+        prefix = prompts.prefix
+        for begin, stop in ranges(options.clip_timestamps, len(pcm)):
+            seek = begin
+            while seek < stop:
+                control.step()
+                ask = Ask(
+                    language if options.multilingual else clip.language,
+                    options.task,
+                    control,
+                    watch,
+                    options=options,
+                    allowed=self._allowed,
+                    timestamps=timestamps,
+                    previous=prompts.previous(clip.said),
+                    prefix=prefix,
+                )
+                seek = self._window(pcm, seek, window_end(pcm[:stop], seek), ask, clip, full=full)
+                prefix = ()
         return clip
 
     def _window(self, pcm: Int16Samples, start: int, end: int, ask: Ask, clip: Clip, *, full: bool) -> int:
@@ -223,6 +224,19 @@ class LongForm:
             clip.said = []
         else:
             clip.said += [token for part in parts for token in part.tokens]
+
+
+def ranges(times_s: Sequence[float], samples: int) -> list[tuple[int, int]]:
+    """Starts and ends in samples of what is to be decoded: all of it, unless times say otherwise.
+
+    Args:
+        times_s: start, end, start … in seconds, rising; without a last end up to the clip's.
+        samples: of the clip.
+    """
+    marks = [min(round(time * SAMPLE_RATE), samples) for time in times_s] or [0]
+    if len(marks) % 2:
+        marks.append(samples)
+    return list(zip(marks[::2], marks[1::2], strict=True))
 
 
 def with_words(

@@ -23,6 +23,7 @@ MAX_HOTWORDS, MAX_HOTWORD_CHARS = 200, 100
 MAX_BEAM: Final = 8
 MAX_TEMPERATURES: Final = 8
 MAX_SUPPRESSED: Final = 1000
+MAX_RANGES: Final = 1000
 #: The reference's (openai/whisper, timing.py): marks that belong to the word behind, or before, them.
 PREPENDED, APPENDED = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"
 
@@ -241,6 +242,15 @@ class Options:
     )
     prepend_punctuations: str = _choice(PREPENDED, "marks that belong to the word behind them", str, longest=100)
     append_punctuations: str = _choice(APPENDED, "marks that belong to the word before them", str, longest=100)
+    clip_timestamps: tuple[float, ...] = _choice(
+        (),
+        "start, end, start, end … of what is to be transcribed, rising; without a last end up to the clip's",
+        float,
+        many=MAX_RANGES,
+        low=0.0,
+        high=360_000.0,
+        unit="s",
+    )
     multilingual: bool = _choice(False, "detect the language of each window of a long clip anew", bool)
 
 
@@ -263,7 +273,7 @@ def read(values: Mapping[str, object], where: str = "", *, live: bool = False) -
     Raises:
         BadOption: a wrong type or value, or a choice that is not for live speech.
     """
-    options = _made({n: c.read(values[n], where) for n, c in CHOICES.items() if n in values})
+    options = _made({n: c.read(values[n], where) for n, c in CHOICES.items() if n in values}, where)
     if live:
         for name, choice in CHOICES.items():
             if not choice.live and getattr(options, name) != choice.default:
@@ -273,10 +283,14 @@ def read(values: Mapping[str, object], where: str = "", *, live: bool = False) -
 
 def read_texts(values: Mapping[str, str], where: str = "") -> Options:
     """The same of texts: the fields of a form, the flags of a command."""
-    return _made({n: c.read_text(values[n], where) for n, c in CHOICES.items() if n in values})
+    return _made({n: c.read_text(values[n], where) for n, c in CHOICES.items() if n in values}, where)
 
 
-def _made(chosen: dict[str, Any]) -> Options:
+def _made(chosen: dict[str, Any], where: str) -> Options:
+    times = chosen.get("clip_timestamps", ())
+    if any(after <= before for before, after in zip(times, times[1:], strict=False)):
+        name = "clip_timestamps"
+        raise BadOption(f"{where}: {name} must rise" if where else f"{name} must rise", name)
     if language := chosen.get("language"):
         # BCP 47, as in "en-GB" or "pt_BR": Whisper knows languages, not regions.
         chosen["language"] = re.split("[-_]", language, maxsplit=1)[0].lower()
