@@ -23,6 +23,7 @@ from .errors import BadEvent, QueueFull, UnexpectedEvent, WhisperdError
 from .jobs import Jobs, Service
 from .listening import Listening
 from .protocol import Mode, Priority, Request
+from .speech.options import not_live
 from .speech.types import Int16Samples
 from .wire import Event
 
@@ -116,7 +117,7 @@ class Intake(Jobs):
             self._send(protocol.listening(self._request.live, None, self._request.id))
             return
         self._clip = Clip(self._form, self._budget, self._limits.max_clip_seconds)
-        self._rides = self._request.priority is Priority.FINAL
+        self._rides = self._request.priority is Priority.FINAL and not not_live(self._request.options)
         self._phase = Phase.RECEIVING
 
     def _start_default(self, event: Event) -> None:

@@ -363,6 +363,19 @@ def test_work_that_may_wait_is_not_followed() -> None:
     assert talk.daemon.asked == []
 
 
+@pytest.mark.parametrize(
+    ("chosen", "followed"),
+    [({"beam_size": 5}, False), ({"without_timestamps": False}, False), ({"initial_prompt": "Hi."}, True)],
+)
+def test_what_cannot_be_chosen_for_live_speech_is_not_followed(chosen: dict[str, object], followed: bool) -> None:
+    talk = LiveTalk()
+    talk.hello()
+    talk.send("transcribe", **chosen).send("audio-start", **FORM).speak(2.0).send("audio-stop")
+    assert bool(talk.daemon.asked) == followed
+    assert (talk.submitted[-1].options.live is not None) == followed
+    assert [getattr(talk.submitted[-1].options, name) for name in chosen] == list(chosen.values())
+
+
 def test_a_clip_of_which_something_was_lost_is_transcribed_from_its_own_copy() -> None:
     talk = LiveTalk()
     talk.send("audio-start", **FORM).speak(2.0)

@@ -274,11 +274,15 @@ def read(values: Mapping[str, object], where: str = "", *, live: bool = False) -
         BadOption: a wrong type or value, or a choice that is not for live speech.
     """
     options = _made({n: c.read(values[n], where) for n, c in CHOICES.items() if n in values}, where)
-    if live:
-        for name, choice in CHOICES.items():
-            if not choice.live and getattr(options, name) != choice.default:
-                raise BadOption(f"{where}: {name} cannot be chosen for live speech", name)
+    if live and (name := not_live(options)):
+        raise BadOption(f"{where}: {name} cannot be chosen for live speech", name)
     return options
+
+
+def not_live(options: Options) -> str:
+    """The name of a choice that keeps a clip from being followed while it is spoken; "" where there is none."""
+    others = (c for c in CHOICES.values() if not c.live and getattr(options, c.name) != c.default)
+    return next((choice.name for choice in others), "")
 
 
 def read_texts(values: Mapping[str, str], where: str = "") -> Options:
