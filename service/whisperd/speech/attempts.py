@@ -61,6 +61,7 @@ class Ask:
     Attributes:
         language: a code, or "auto": the most probable of `allowed`.
         timestamps: whether segments are to have times.
+        align: whether words are to have times.
         previous, prefix: text tokens, see `Work`.
     """
 
@@ -72,6 +73,7 @@ class Ask:
     options: Options = Options()
     allowed: tuple[str, ...] = ()
     timestamps: bool = False
+    align: bool = False
     previous: tuple[int, ...] = ()
     prefix: tuple[int, ...] = ()
 
@@ -161,7 +163,7 @@ class Attempts:
             fallbacks += 1
             other = self._cut(self.decode(cross, window, ask, full=full, temperature=temperature), ask)
             best = _better(best, other, ask.options)
-        said = self._words(cross, window, ask, best) if last and ask.options.word_timestamps else ()
+        said = self._words(cross, window, ask, best) if last and ask.align else ()
         return replace(best, fallbacks=fallbacks, language=ask.language, languages=languages, words=said)
 
     def _cut(self, decoded: Decoded, ask: Ask) -> Found:

@@ -1,8 +1,8 @@
 """A clip of any length, window by window: which stretch comes next, what is kept of its text, and the times of it.
 
 Follows the reference (openai/whisper, transcribe.py), with two things that it does not know. Windows end in
-pauses, and not after 30 s, so that no word is cut. And a voice is listened for: where the decoder's times end
-before the window does, the rest is decoded again if somebody speaks in it, and passed over if not; so no sentence
+pauses, and not after 30 s, so that words are seldom cut. And where the next window begins is not left to the
+times that the decoder tells: `coverage` says which words account for the voice of a window, so that no sentence
 is lost, and none comes twice. Memory does not grow with the clip: of a window only its text is kept.
 """
 
@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 
 from . import confidence, guards, words
 from .attempts import Ask, Attempts, Found, Stopwatch, timed
+from .coverage import LEAST_ADVANCE_S, Coverage, Verdict
 from .decoding import Decoded
 from .features import SAMPLE_RATE, LogMel
 from .options import Options
 from .prompting import Prompts
-from .segments import Slice, slices
+from .segments import Slice, cut, slices
 from .types import NO_VOICE, SILENCE, Control, Int16Samples, Segment
 from .vad import VoiceDetector
 from .windows import WINDOW, window_end
@@ -29,12 +30,21 @@ NOTHING = -6.0
 NO_DOUBT_PROB, NO_DOUBT_LOGPROB = 0.3, -0.7
 #: Windows over this many seconds are called long.
 LONG_WINDOW_S = 8
-#: A window that is gone back into begins at least this many seconds after the one before: the clip comes to its
-#: end.
-LEAST_ADVANCE_S = 1.0
-#: Seconds of voice behind the last segment that make it worth going back: to a segment that was broken off, and to
-#: what the decoder has passed over without a word.
-BROKEN_OFF_VOICE_S, PASSED_OVER_VOICE_S = 0.2, 1.0
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Where a window lies in its clip, in samples.
+
+    Attributes:
+        stop: where what is to be decoded ends.
+        shortened: whether it has been cut off once already, as `coverage` may want it.
+    """
+
+    start: int
+    end: int
+    stop: int
+    shortened: bool
 
 
 @dataclass
@@ -87,6 +97,7 @@ class LongForm:
         self._voice = voice
         self._allowed = allowed
         self._after_long_window = after_long_window
+        self._coverage = Coverage(voice) if voice else None
 
     def decode(
         self,
@@ -112,7 +123,7 @@ class LongForm:
         timestamps = len(pcm) > WINDOW if asked is None else not asked
         prefix = prompts.prefix
         for begin, stop in ranges(options.clip_timestamps, len(pcm)):
-            seek = begin
+            seek, until = begin, stop
             while seek < stop:
                 control.step()
                 ask = Ask(
@@ -123,38 +134,62 @@ class LongForm:
                     options=options,
                     allowed=self._allowed,
                     timestamps=timestamps,
+                    align=timestamps or options.word_timestamps,
                     previous=prompts.previous(clip.said),
                     prefix=prefix,
                 )
-                seek = self._window(pcm, seek, window_end(pcm[:stop], seek), ask, clip, full=full)
+                window = Stretch(seek, window_end(pcm[:until], seek), stop, until < stop)
+                seek, until = self._window(pcm, window, ask, clip, full=full)
                 prefix = ()
         return clip
 
-    def _window(self, pcm: Int16Samples, start: int, end: int, ask: Ask, clip: Clip, *, full: bool) -> int:
-        """Decode one window; returns where the next one begins."""
+    def _window(self, pcm: Int16Samples, at: Stretch, ask: Ask, clip: Clip, *, full: bool) -> tuple[int, int]:
+        """Decode one window; returns where the next one begins, and the latest place for it to end."""
         control, watch = ask.control, ask.watch
+        heard = pcm[at.start : at.end]
         with timed(watch, "features", control):
-            if self._voice and not self._voice.heard(pcm[start:end], control):
+            if self._voice and not self._voice.heard(heard, control):
                 clip.reason = clip.reason if clip.segments else NO_VOICE
-                return end
-            log_mel = self._mel(pcm[start:end])
+                return at.end, at.stop
+            log_mel = self._mel(heard)
         if log_mel.max() < NOTHING:
-            return end
-        window = self._attempts.window(log_mel, (end - start) / SAMPLE_RATE)
+            return at.end, at.stop
+        window = self._attempts.window(log_mel, len(heard) / SAMPLE_RATE)
         found = self._attempts.find(window, ask, full=full)
         clip.fallbacks += found.fallbacks
         clip.languages, clip.language = clip.languages or found.languages, found.language
-        refused = self._refused(pcm[start:end], window.seconds, ask, found)
-        if end - start > LONG_WINDOW_S * SAMPLE_RATE:
+        refused = self._refused(heard, window.seconds, ask, found)
+        if window.seconds > LONG_WINDOW_S:
             self._after_long_window()
         if refused:
             clip.reason = refused
-            return end
-        parts, back, told = self._parts(found, ask, window.seconds)
-        with timed(watch, "features", control):
-            following = self._following(pcm[start:end], back, told, control)
-        self._keep(clip, found, parts, start / SAMPLE_RATE, ask)
-        return start + following
+            return at.end, at.stop
+        parts, verdict = self._judged(heard, window.seconds, at, ask, found)
+        self._keep(clip, found, parts, at.start / SAMPLE_RATE, ask)
+        following = at.start + min(round(verdict.following_s * SAMPLE_RATE), len(heard))
+        until = at.stop if verdict.until_s is None else at.start + round(verdict.until_s * SAMPLE_RATE)
+        return following, until
+
+    def _judged(
+        self, pcm: Int16Samples, seconds: float, at: Stretch, ask: Ask, found: Found
+    ) -> tuple[list[Slice], Verdict]:
+        """The segments of a window that stand, and how it goes on."""
+        everything = self._coverage is not None and bool(found.words)
+        parts, back = [Slice(0.0, seconds, found.tokens)], None
+        # Where repetitions were taken away, the times are worth nothing.
+        if ask.timestamps and found.tokens == found.decoded.tokens:
+            begin, sequence = self._attempts.timestamp_begin, found.decoded.sequence
+            told, back = slices(sequence, begin, seconds, all_of_it=everything)
+            parts = told or parts
+        if self._coverage is None or not found.words:
+            going_back = back is not None and back >= LEAST_ADVANCE_S
+            return parts, Verdict(len(found.words), back if going_back and back else seconds)
+        with timed(ask.watch, "features", ask.control):
+            verdict = self._coverage.judge(
+                pcm, found.words, ask.control, ends=at.end == at.stop, whole=at.shortened
+            )
+        standing = sum(len(word.tokens) for word in found.words[: verdict.words])
+        return cut(parts, standing), verdict
 
     def _refused(self, pcm: Int16Samples, seconds: float, ask: Ask, found: Found) -> str | None:
         """Why a window's text was not said."""
@@ -171,31 +206,6 @@ class LongForm:
         if decoded.no_speech_prob < NO_DOUBT_PROB and decoded.avg_logprob > NO_DOUBT_LOGPROB:
             return len(pcm) / SAMPLE_RATE
         return self._voice.voiced(pcm, control)
-
-    def _parts(self, found: Found, ask: Ask, seconds: float) -> tuple[list[Slice], float | None, float | None]:
-        """The window's segments, where it is to be gone back to, and the last time that was told; see `slices`."""
-        decoded = found.decoded
-        # Where repetitions were taken away, the times are worth nothing.
-        if ask.timestamps and found.tokens == decoded.tokens:
-            parts, back, told = slices(decoded.sequence, self._attempts.timestamp_begin, seconds)
-            if parts:
-                return parts, back, told
-        return [Slice(0.0, seconds, found.tokens)], None, None
-
-    def _following(self, pcm: Int16Samples, back: float | None, told: float | None, control: Control) -> int:
-        """After how many samples of a window the next one begins: at its end, or where a segment was broken off or
-        passed over; see `slices`.
-        """
-        place = back if back is not None else told
-        if place is None or place < LEAST_ADVANCE_S:
-            return len(pcm)
-        seek = round(place * SAMPLE_RATE)
-        if self._voice is None:
-            return min(seek, len(pcm)) if back is not None else len(pcm)
-        needed = PASSED_OVER_VOICE_S if back is None else BROKEN_OFF_VOICE_S
-        if len(pcm) - seek < needed * SAMPLE_RATE:
-            return len(pcm)
-        return seek if self._voice.voiced(pcm[seek:], control) >= needed else len(pcm)
 
     def _keep(self, clip: Clip, found: Found, parts: list[Slice], offset_s: float, ask: Ask) -> None:
         """Add a window's segments to the clip."""
@@ -214,11 +224,13 @@ class LongForm:
             )
             for part in parts
         ]
+        kept = sum(len(part.tokens) for part in parts)
         if found.words:
             until = clip.segments[-1].end_s if clip.segments else 0.0
-            made = list(with_words(made, found.words, options, offset_s, until))
+            timed_segments = with_words(made, found.words, options, offset_s, until)
+            # Their times are better than those that the decoder told; the words themselves only where asked for.
+            made = [s if options.word_timestamps else replace(s, words=()) for s in timed_segments]
         clip.segments += made
-        kept = sum(len(part.tokens) for part in parts)
         clip.logprobs += decoded.logprobs[:kept]
         if not options.condition_on_previous_text or decoded.temperature > options.prompt_reset_on_temperature:
             clip.said = []

@@ -23,17 +23,18 @@ class Slice:
 
 
 def slices(
-    sequence: Sequence[int], timestamp_begin: int, seconds: float
-) -> tuple[list[Slice], float | None, float | None]:
+    sequence: Sequence[int], timestamp_begin: int, seconds: float, *, all_of_it: bool = False
+) -> tuple[list[Slice], float | None]:
     """The segments of a decoding with times.
 
     Args:
         sequence: text and time tokens, without the end of text.
         seconds: length of the window; no time lies behind it.
+        all_of_it: with a last segment that has no end, which the reference leaves to the next window.
 
     Returns:
-        The segments that have text; where the next window has to begin for the text to go on, or None: at the
-        end of this one; and the last time that was told, or None.
+        The segments that have text; and where the next window has to begin for the text to go on, or None: at the
+        end of this one.
     """
 
     def at(token: int) -> float:
@@ -45,17 +46,29 @@ def slices(
     ends_alone = len(times) > 1 and times[-1] and not times[-2]
     found: list[Slice] = []
     if cuts:
-        bounds = [0, *cuts, len(sequence)] if ends_alone else [0, *cuts]
+        bounds = [0, *cuts, len(sequence)] if ends_alone or all_of_it else [0, *cuts]
         for begin, end in zip(bounds, bounds[1:], strict=False):
             part = sequence[begin:end]
             marks = [token for token in part if token >= timestamp_begin]
             text = tuple(token for token in part if token < timestamp_begin)
-            if text and marks:
-                found.append(Slice(at(marks[0]), max(at(marks[0]), at(marks[-1])), text))
-        return found, None if ends_alone else at(sequence[cuts[-1] - 1]), last
+            if text:
+                until = at(marks[-1]) if len(marks) > 1 else seconds
+                found.append(Slice(at(marks[0]), max(at(marks[0]), until), text))
+        return found, None if ends_alone or all_of_it else at(sequence[cuts[-1] - 1])
     text = tuple(token for token in sequence if token < timestamp_begin)
     if text:
         first = at(sequence[0]) if times[0] else 0.0
         until = last if last is not None and last > first else seconds
         found.append(Slice(first, until, text))
-    return found, None, last
+    return found, None
+
+
+def cut(parts: Sequence[Slice], tokens: int) -> list[Slice]:
+    """Only the first so many tokens of segments."""
+    kept: list[Slice] = []
+    for part in parts:
+        if tokens <= 0:
+            break
+        kept.append(Slice(part.start_s, part.end_s, part.tokens[:tokens]))
+        tokens -= len(part.tokens)
+    return kept

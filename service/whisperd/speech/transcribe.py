@@ -183,6 +183,7 @@ class Transcriber:
             known,
             options,
             self._info.allowed_languages,
+            align=options.word_timestamps,
             previous=self._prompts(options).previous(),
         )
         found = self._attempts.find(window, ask, attend=self._policy.attends, last=live.final)

@@ -88,12 +88,31 @@ class VoiceDetector:
 
     def voiced(self, pcm: Int16Samples, control: Control) -> float:
         """Seconds of a clip, int16[n], in which somebody speaks: 0 where that is nowhere certain (see `heard`)."""
-        row = longest = count = 0
-        for probability in self._probabilities(pcm, control):
+        return self.stretch(pcm, control)[1]
+
+    def stretch(self, pcm: Int16Samples, control: Control) -> tuple[float, float]:
+        """Where in a clip, int16[n], it is first certain that somebody speaks, and for how long somebody does.
+
+        Returns:
+            Seconds from the clip's start, and of voice; (0, 0) where it is nowhere certain (see `heard`).
+        """
+        row = count = 0
+        onset: int | None = None
+        for frame, probability in enumerate(self._probabilities(pcm, control)):
             row = row + 1 if probability >= VOICE_PROBABILITY else 0
             count += row > 0
-            longest = max(longest, row)
-        return count * FRAME / SAMPLE_RATE if longest >= VOICE_FRAMES else 0.0
+            if row == VOICE_FRAMES and onset is None:
+                onset = frame + 1 - VOICE_FRAMES
+        if onset is None:
+            return 0.0, 0.0
+        return onset * FRAME / SAMPLE_RATE, count * FRAME / SAMPLE_RATE
+
+    def ends_in_voice(self, pcm: Int16Samples, control: Control) -> bool:
+        """Whether somebody speaks at the very end of a clip, int16[n]."""
+        row = 0
+        for probability in self._probabilities(pcm[-SAMPLE_RATE:], control):
+            row = row + 1 if probability >= VOICE_PROBABILITY else 0
+        return row >= VOICE_FRAMES
 
     def _probabilities(self, pcm: Int16Samples, control: Control) -> Iterator[float]:
         """Frame by frame, at the loudness of the whole clip."""

@@ -1,0 +1,98 @@
+"""Does a window's text account for all the voice in it? If not, which of it stands, and where to go on. Pure.
+
+The reference goes by the times that the decoder tells, which are whole seconds off at times: a sentence is then
+decoded twice, or never. Here the words' own times (`alignment`) and the detector of voices decide. A word that
+lasts for seconds has swallowed what the decoder passed over; voice behind the last word was not decoded; and
+where the window had to end within speech, its last word is no whole one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .features import SAMPLE_RATE
+from .types import Control, Int16Samples
+from .vad import VoiceDetector
+from .windows import quietest
+from .words import Timed, usual_seconds
+
+#: A word this much longer than two usual ones is looked at, and has swallowed something if there is so much voice
+#: more in it than those have. Seconds.
+SWALLOWED_S = 1.0
+#: Seconds of voice behind the last word that are worth another window, which begins so long before the voice.
+UNHEARD_VOICE_S, LEAD_S = 0.4, 0.3
+#: Of a window that ends within speech, words that reach into its last seconds are not believed.
+BROKEN_S = 0.3
+#: Windows advance by so many seconds at least, or they might never end.
+LEAST_ADVANCE_S = 1.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is done with a window's text.
+
+    Attributes:
+        words: how many of its words stand.
+        following_s: where the next window begins, seconds from this one's start.
+        until_s: where the next window is to end, or None: where it likes. Only with a `following_s` of 0: the same
+            window once more, without its end.
+    """
+
+    words: int
+    following_s: float
+    until_s: float | None = None
+
+
+class Coverage:
+    """Judges windows with a detector of voices."""
+
+    def __init__(self, voice: VoiceDetector) -> None:
+        self._voice = voice
+
+    def judge(
+        self, pcm: Int16Samples, words: Sequence[Timed], control: Control, *, ends: bool, whole: bool
+    ) -> Verdict:
+        """Judge one window.
+
+        Args:
+            pcm: int16[n] of the window, at 16 kHz.
+            words: of its text, at least one, in seconds from its start.
+            ends: whether the clip ends with the window.
+            whole: whether the window may not be cut any shorter.
+        """
+        seconds = len(pcm) / SAMPLE_RATE
+        usual = usual_seconds(words)
+        for count, word in enumerate(words):
+            if word.seconds < 2 * usual + SWALLOWED_S:
+                continue
+            _, voiced = self._voice.stretch(_part(pcm, word.start_s, word.end_s), control)
+            if voiced < 2 * usual + SWALLOWED_S:
+                continue
+            if word.start_s >= LEAST_ADVANCE_S:
+                return Verdict(count, word.start_s)
+            until = self._before(pcm, word, usual)
+            if not whole and LEAST_ADVANCE_S <= until < seconds - LEAST_ADVANCE_S:
+                return Verdict(0, 0.0, until)
+        if not ends and self._voice.ends_in_voice(pcm, control):
+            broken = [word.end_s > seconds - BROKEN_S for word in words]
+            count = broken.index(True) if True in broken else len(words)
+            if 0 < count < len(words) and words[count].start_s >= LEAST_ADVANCE_S:
+                return Verdict(count, words[count].start_s)
+        spoken = words[-1].end_s
+        onset, voiced = self._voice.stretch(_part(pcm, spoken, seconds), control)
+        following = spoken + max(0.0, onset - LEAD_S)
+        if voiced >= UNHEARD_VOICE_S and following >= LEAST_ADVANCE_S:
+            return Verdict(len(words), following)
+        return Verdict(len(words), seconds)
+
+    @staticmethod
+    def _before(pcm: Int16Samples, word: Timed, usual: float) -> float:
+        """A quiet place before a word that has swallowed what came before it."""
+        latest = word.end_s - usual / 2
+        earliest = max(word.start_s, latest - 2.0)
+        return earliest + quietest(_part(pcm, earliest, latest)) / SAMPLE_RATE
+
+
+def _part(pcm: Int16Samples, start_s: float, end_s: float) -> Int16Samples:
+    return pcm[round(start_s * SAMPLE_RATE) : round(end_s * SAMPLE_RATE)]
