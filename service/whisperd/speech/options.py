@@ -7,7 +7,6 @@ command line and the documentation read them from there.
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 import reprlib
 from collections.abc import Mapping
@@ -70,8 +69,10 @@ class Choice:
             return self._item(value, where)
         # One item stands for a list of it, as faster-whisper has it for temperature and hotwords.
         items = value if isinstance(value, (list, tuple)) else [value]
-        if len(items) > self.many or (not items and self.default):
-            least = "1 to " if self.default else "up to "
+        # Where None is a value, a list of nothing is one too: for faster-whisper both suppress no tokens.
+        needed = bool(self.default) and not self.nullable
+        if len(items) > self.many or (not items and needed):
+            least = "1 to " if needed else "up to "
             raise self._refused(where, f"must be a list of {least}{self.many}, not of {len(items)}")
         return tuple(self._item(item, where) for item in items)
 
@@ -85,7 +86,7 @@ class Choice:
         return self.read(self._of_text(text), where)
 
     def schema(self) -> dict[str, Any]:
-        """Its JSON schema."""
+        """Its schema, in OpenAPI 3.0's dialect of JSON Schema, which has `nullable`."""
         one: dict[str, Any] = {"type": _SCHEMA_TYPES[self.kind]}
         for key, bound in (("minimum", self.low), ("maximum", self.high), ("maxLength", self.longest or None)):
             if bound is not None:
@@ -103,9 +104,7 @@ class Choice:
         """As JSON would have given it; what does not read so stays a text, and is refused in the same words."""
         try:
             if self.kind is bool:
-                return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[
-                    text.lower()
-                ]
+                return _TRUTHS[text.lower()]
             return self.kind(text)
         except (KeyError, ValueError):
             return text
@@ -117,13 +116,14 @@ class Choice:
         if isinstance(value, str):
             if self.longest and len(value) > self.longest:
                 raise self._refused(where, f"is {len(value)} characters long, {self.longest} is the most")
-            if "\0" in value:
-                raise self._refused(where, "holds a NUL")
+            if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+                raise self._refused(where, "holds a NUL or half of a character")
             if self.values and value not in self.values:
                 raise self._refused(where, f"must be {' or '.join(self.values)}, not {reprlib.repr(value)}")
         elif not isinstance(value, bool):
             assert isinstance(value, (int, float)) and self.low is not None and self.high is not None
-            if not math.isfinite(value) or not self.low <= value <= self.high:
+            # NaN is in no range; and a whole number of hundreds of digits, as JSON may have it, is no float.
+            if not self.low <= value <= self.high:
                 unit = f" {self.unit}" if self.unit else ""
                 shown = f"{reprlib.repr(value)} is not in the range {self.low:g} to {self.high:g}{unit}"
                 raise self._refused(where, shown)
