@@ -157,16 +157,21 @@ def read_transcribe(event: Event, model: ModelInfo, *, extended: bool) -> Reques
 
 
 def _hotwords(event: Event, own: object) -> dict[str, object]:
-    """Wyoming's two lists of words that are likely to come, as our one: names go first."""
+    """Wyoming's two lists of words that are likely to come, as our one: names go first.
+
+    Wyoming knows no bounds for them: what is over ours is left out, and costs no clip its text.
+    """
     words: list[object] = [] if own is None else list(own) if isinstance(own, list) else [own]
+    room = max(0, options.MAX_HOTWORDS - len(words))
+    theirs: list[str] = []
     for name in ("transcript_names", "transcript_terms"):
         value = event.data.get(name)
         if value is None:
             continue
         if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
             raise BadEvent(f"{event.type}: {name} must be a list of texts, not {reprlib.repr(value)}")
-        words += value
-    return {"hotwords": words}
+        theirs += [word for word in value if len(word) <= options.MAX_HOTWORD_CHARS and "\0" not in word]
+    return {"hotwords": words + theirs[:room]}
 
 
 def _choice(event: Event, name: str, default: str, known: tuple[str, ...]) -> str:
