@@ -102,20 +102,26 @@ def beam_search(search: Search, size: int, patience: float, length_penalty: floa
     finished: list[Text] = []
     while True:
         going: list[tuple[int, Text]] = []
+        lost: list[Text] = []
         for source, token, logprob in _most_probable(search.rules, texts, rows, size):
             if token == search.eot:
                 finished.append(texts[source].with_end(logprob))
+                continue
+            longer = texts[source].plus(token, logprob)
+            if search.lost(longer.tokens):
+                lost.append(longer)
             else:
-                longer = texts[source].plus(token, logprob)
-                if not search.lost(longer.tokens):
-                    going.append((source, longer))
+                going.append((source, longer))
             if len(going) == size:
                 break
-        if len(finished) >= wanted or not going or len(going[0][1].tokens) >= search.limit:
+        # Texts as long as the limit are asked once more, whether they end there.
+        full = len(texts[0].tokens) >= search.limit
+        if len(finished) >= wanted or full or not going:
             break
         rows = search.step([source for source, _ in going], [text.tokens[-1] for _, text in going])
         texts = [text for _, text in going]
-    candidates = finished or [text for _, text in going] or texts
+    # A text that is lost is kept with the token that shows it, by which its repetitions are found.
+    candidates = finished or (not full and lost) or texts
     return max(candidates, key=lambda text: text.score(length_penalty))
 
 
@@ -148,12 +154,14 @@ def best_drawn(search: Search, count: int, temperature: float, length_penalty: f
         going: list[tuple[int, Text]] = []
         for source, (text, row) in enumerate(zip(texts, rows, strict=True)):
             scores = search.rules.logprobs(row, text.tokens)
-            token = int((scores / np.float32(temperature) + luck.gumbel(size=scores.shape)).argmax())
+            token = drawn(scores, temperature, luck)
             if token == search.eot:
                 finished.append(text.with_end(float(scores[token])))
                 continue
             longer = text.plus(token, float(scores[token]))
-            if len(longer.tokens) >= search.limit or search.lost(longer.tokens):
+            if len(longer.tokens) > search.limit:
+                finished.append(text)
+            elif search.lost(longer.tokens):
                 finished.append(longer)
             else:
                 going.append((sources[source] if len(text.tokens) == 0 else source, longer))
@@ -163,3 +171,16 @@ def best_drawn(search: Search, count: int, temperature: float, length_penalty: f
         texts = [text for _, text in going]
     ended = [text for text in finished if text.ended]
     return max(ended or finished, key=lambda text: text.score(length_penalty))
+
+
+def drawn(scores: Float32Array, temperature: float, luck: np.random.Generator) -> int:
+    """A token, drawn of probabilities to the power of 1 / temperature.
+
+    Args:
+        scores: float32[n_vocab], natural log-probabilities.
+        temperature: over 0, however little.
+    """
+    with np.errstate(over="ignore"):
+        # Relative to the best one, which is left alone when there is hardly any temperature.
+        powers = (scores - scores.max()).astype(np.float64) / temperature
+    return int((powers + luck.gumbel(size=scores.shape)).argmax())

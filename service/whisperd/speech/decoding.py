@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .beam import Search, beam_search, best_drawn
+from .beam import Search, beam_search, best_drawn, drawn
 from .bundle import Manifest
 from .model import WhisperModel
 from .options import Options
@@ -208,8 +208,7 @@ class Decoder:
         ended, end_logprob = False, 0.0
         while True:
             scores = rules.logprobs(rows[row], found)
-            drawn = scores if luck is None else scores / work.temperature + luck.gumbel(size=scores.shape)
-            token = int(drawn.argmax())
+            token = int(scores.argmax()) if luck is None else drawn(scores, work.temperature, luck)
             if token == self._manifest.tokens.eot:
                 ended, end_logprob = True, float(scores[token])
                 break
