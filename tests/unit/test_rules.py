@@ -208,7 +208,7 @@ def test_the_rules_are_the_reference_s(case: Case) -> None:
     assert np.exp(found).sum() == pytest.approx(1.0, abs=1e-4)
 
 
-# --- one by one, so that a failure has a name ------------------------------------------------------------------
+# --- one by one, so that a failure has a name -------------------------------------------------------------------
 
 
 def at(step: int) -> int:
