@@ -135,7 +135,7 @@ class LongForm:
                     allowed=self._allowed,
                     timestamps=timestamps,
                     align=timestamps or options.word_timestamps,
-                    previous=prompts.previous(clip.said),
+                    previous=prompts.previous(clip.said, prefix),
                     prefix=prefix,
                 )
                 window = Stretch(seek, window_end(pcm[:until], seek), stop, until < stop)

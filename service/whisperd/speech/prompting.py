@@ -56,7 +56,9 @@ def start(
 
 
 def room(n_text_ctx: int) -> int:
-    """Most tokens of what was said before, and of a prefix: the reference's, so that half the context is left."""
+    """Most tokens of what was said before and of a prefix together: the reference's of each, so that half of the
+    context is left.
+    """
     return n_text_ctx // 2 - 1
 
 
@@ -78,14 +80,16 @@ class Prompts:
         #: Of the first window only.
         self.prefix = tuple(prefix[: self._room])
 
-    def previous(self, said: Sequence[int] = ()) -> tuple[int, ...]:
+    def previous(self, said: Sequence[int] = (), prefix: Sequence[int] = ()) -> tuple[int, ...]:
         """What is to be read as said before: hot words, then the end of the initial prompt and of what was `said`.
 
-        The hot words may take half of the room, and the last tokens of the rest count.
+        A window's `prefix` takes its tokens from the same room, so that half of the context is left in any case.
+        Of the remaining room, the hot words may take half, and the last tokens of the rest count.
         """
-        hotwords = self._hotwords[: self._room // 2]
+        room = self._room - len(prefix)
+        hotwords = self._hotwords[: room // 2]
         rest = [*self._initial, *said]
-        return (*hotwords, *rest[max(0, len(rest) - (self._room - len(hotwords))) :])
+        return (*hotwords, *rest[max(0, len(rest) - (room - len(hotwords))) :])
 
 
 def _plain(text: str | None) -> str:
