@@ -64,8 +64,8 @@ def warp(cost: Float32Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int6
         cost: float32[n, m], n and m at least 1.
 
     Returns:
-        Rows and columns of the path, int64[k] each. Where two ways are equal it goes along the row, as the reference
-        does, even if that costs more than both.
+        Rows and columns of the path, int64[k] each. Where two ways are equal it goes along the row, as the
+        reference does, even if that costs more than both.
     """
     n, m = cost.shape
     # Total cost and origin by anti-diagonal d = i + j, at index i; one row more at the top, which costs too much.
