@@ -6,6 +6,7 @@ is not its own, follow openai/whisper, tokenizer.py and timing.py (`split_to_wor
 
 from __future__ import annotations
 
+import codecs
 import math
 import string
 from collections.abc import Callable, Sequence
@@ -62,19 +63,18 @@ def split(
 def _characters(
     tokens: Sequence[int], decode: Callable[[Sequence[int]], bytes]
 ) -> list[tuple[str, tuple[int, ...]]]:
-    """The shortest stretches of tokens that are whole characters; at the end what is none becomes U+FFFD."""
+    """The shortest stretches of tokens that are whole characters; bytes that are none become U+FFFD."""
     found: list[tuple[str, tuple[int, ...]]] = []
     unit: list[int] = []
+    text, decoder = "", codecs.getincrementaldecoder("utf-8")("replace")
     for token in tokens:
         unit.append(token)
-        try:
-            text = decode(unit).decode("utf-8")
-        except UnicodeDecodeError:
-            continue
-        found.append((text, tuple(unit)))
-        unit = []
+        text += decoder.decode(decode([token]))
+        if not decoder.getstate()[0]:  # no byte waits for others
+            found.append((text, tuple(unit)))
+            text, unit = "", []
     if unit:
-        found.append((decode(unit).decode("utf-8", "replace"), tuple(unit)))
+        found.append((text + decoder.decode(b"", final=True), tuple(unit)))
     return found
 
 
@@ -144,10 +144,11 @@ def into_segments(
         usual: see `usual_seconds`.
         spoken_until_s: where the last word before these ended.
     """
-    made, rest = [], list(words)
+    made, rest, left = [], list(words), 0
     for segment in segments:
         own: list[Timed] = []
-        left = len(segment.tokens)
+        # A word over the border of two segments is the first one's, and the next one has so many tokens less.
+        left += len(segment.tokens)
         while rest and left > 0:
             own.append(rest.pop(0))
             left -= len(own[-1].tokens)
@@ -171,11 +172,12 @@ def _fitted(segment: Segment, words: list[Timed], usual: float, spoken_until_s: 
         first.start_s = max(0.0, first.end_s - longest)
     start, end = segment.start_s, segment.end_s
     if first.start_s < start - SEGMENT_SLACK_S and start < first.end_s:
-        first.start_s = max(0.0, min(first.end_s - usual, start))
+        # A word is only ever made shorter, or it would reach into the one beside it.
+        first.start_s = max(first.start_s, min(first.end_s - usual, start))
     else:
         start = first.start_s
     if last.end_s > end + SEGMENT_SLACK_S and end > last.start_s:
-        last.end_s = max(last.start_s + usual, end)
+        last.end_s = min(last.end_s, max(last.start_s + usual, end))
     else:
         end = last.end_s
     return replace(segment, start_s=start, end_s=end, words=tuple(map(_word, words)))
