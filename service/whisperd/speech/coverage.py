@@ -82,8 +82,9 @@ class Coverage:
         spoken = words[-1].end_s
         onset, voiced = self._voice.stretch(_part(pcm, spoken, seconds), control)
         following = spoken + max(0.0, onset - LEAD_S)
-        if voiced >= UNHEARD_VOICE_S and following >= LEAST_ADVANCE_S:
-            return Verdict(len(words), following)
+        if voiced >= UNHEARD_VOICE_S:
+            # After a very short first word as well: a word may be cut then, or else the rest of the window is lost.
+            return Verdict(len(words), min(seconds, max(following, LEAST_ADVANCE_S)))
         return Verdict(len(words), seconds)
 
     @staticmethod

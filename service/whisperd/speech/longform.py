@@ -157,13 +157,14 @@ class LongForm:
         window = self._attempts.window(log_mel, len(heard) / SAMPLE_RATE)
         found = self._attempts.find(window, ask, full=full)
         clip.fallbacks += found.fallbacks
-        clip.languages, clip.language = clip.languages or found.languages, found.language
         refused = self._refused(heard, window.seconds, ask, found)
         if window.seconds > LONG_WINDOW_S:
             self._after_long_window()
         if refused:
             clip.reason = refused
             return at.end, at.stop
+        # What noise was taken for says nothing of the clip's language.
+        clip.languages, clip.language = clip.languages or found.languages, found.language
         parts, verdict = self._judged(heard, window.seconds, at, ask, found)
         self._keep(clip, found, parts, at.start / SAMPLE_RATE, ask)
         following = at.start + min(round(verdict.following_s * SAMPLE_RATE), len(heard))
@@ -180,10 +181,12 @@ class LongForm:
         if ask.timestamps and found.tokens == found.decoded.tokens:
             begin, sequence = self._attempts.timestamp_begin, found.decoded.sequence
             told, back = slices(sequence, begin, seconds, all_of_it=everything)
+            if back is not None and back < LEAST_ADVANCE_S:
+                # Nobody goes back so far: what is told from there on is kept as it is.
+                told, back = slices(sequence, begin, seconds, all_of_it=True)
             parts = told or parts
         if self._coverage is None or not found.words:
-            going_back = back is not None and back >= LEAST_ADVANCE_S
-            return parts, Verdict(len(found.words), back if going_back and back else seconds)
+            return parts, Verdict(len(found.words), seconds if back is None else back)
         with timed(ask.watch, "features", ask.control):
             verdict = self._coverage.judge(
                 pcm, found.words, ask.control, ends=at.end == at.stop, whole=at.shortened
