@@ -234,12 +234,17 @@ class Attempts:
 
 
 def _better(best: Found, other: Found, options: Options) -> Found:
-    """Of two decodings of a window, the one to go on with: it does not repeat itself, and is more probable."""
+    """Of two decodings of a window, the one to go on with: it does not repeat itself, or is more probable. A text
+    that repeats itself is most probable of all.
+    """
+    if not other.decoded.ended:
+        return best
+    return max(best, other, key=lambda found: (not _repeats(found, options), found.decoded.avg_logprob))
+
+
+def _repeats(found: Found, options: Options) -> bool:
     threshold = options.compression_ratio_threshold
-    straight = threshold is None or guards.compression_ratio(other.text) <= threshold
-    if other.decoded.ended and straight and other.decoded.avg_logprob > best.decoded.avg_logprob:
-        return other
-    return best
+    return threshold is not None and guards.compression_ratio(found.text) > threshold
 
 
 @contextmanager
