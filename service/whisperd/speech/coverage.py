@@ -83,7 +83,7 @@ class Coverage:
         onset, voiced = self._voice.stretch(_part(pcm, spoken, seconds), control)
         following = spoken + max(0.0, onset - LEAD_S)
         if voiced >= UNHEARD_VOICE_S:
-            # After a very short first word as well: a word may be cut then, or else the rest of the window is lost.
+            # Behind a very short first word as well: one may be cut so, but else the rest of the window is lost.
             return Verdict(len(words), min(seconds, max(following, LEAST_ADVANCE_S)))
         return Verdict(len(words), seconds)
 

@@ -140,7 +140,8 @@ class LongForm:
                 )
                 window = Stretch(seek, window_end(pcm[:until], seek), stop, until < stop)
                 seek, until = self._window(pcm, window, ask, clip, full=full)
-                prefix = ()
+                if seek > window.start:  # it may be the same one again, shorter
+                    prefix = ()
         return clip
 
     def _window(self, pcm: Int16Samples, at: Stretch, ask: Ask, clip: Clip, *, full: bool) -> tuple[int, int]:
@@ -166,6 +167,8 @@ class LongForm:
         # What noise was taken for says nothing of the clip's language.
         clip.languages, clip.language = clip.languages or found.languages, found.language
         parts, verdict = self._judged(heard, window.seconds, at, ask, found)
+        # Only the words that stand: a mark behind the last of them would be joined to it.
+        found = replace(found, words=found.words[: verdict.words])
         self._keep(clip, found, parts, at.start / SAMPLE_RATE, ask)
         following = at.start + min(round(verdict.following_s * SAMPLE_RATE), len(heard))
         until = at.stop if verdict.until_s is None else at.start + round(verdict.until_s * SAMPLE_RATE)
