@@ -2,9 +2,9 @@
 
     python tests/data/make_word_reference.py MODEL [FOLDER ...]
 
-MODEL is a CTranslate2 folder of base, as faster-whisper takes it. The clips are the committed ones, those of Debian's
-pocketsphinx-testdata, where it is installed, and those of the folders that are named. Needs faster-whisper, whose
-version and settings go into the file.
+MODEL is a CTranslate2 folder of base, as faster-whisper takes it. The clips are the committed ones, those of
+Debian's pocketsphinx-testdata, where it is installed, and those of the folders that are named. Needs
+faster-whisper, whose version and settings go into the file.
 """
 
 from __future__ import annotations
