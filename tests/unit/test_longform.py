@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import tracemalloc
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from whisperd.errors import Cancelled
 from whisperd.speech import confidence, guards
 from whisperd.speech.attempts import Ask, Found, Stopwatch, Window
+from whisperd.speech.coverage import LEAST_ADVANCE_S
 from whisperd.speech.decoding import Decoded
 from whisperd.speech.features import SAMPLE_RATE, LogMel
-from whisperd.speech.longform import LEAST_ADVANCE_S, Clip, LongForm, ranges
+from whisperd.speech.longform import Clip, LongForm, ranges
 from whisperd.speech.options import Options
 from whisperd.speech.prompting import Prompts
 from whisperd.speech.types import NO_VOICE, Control, Unattended
@@ -62,6 +63,7 @@ class Scripted:
     """In place of `Attempts`."""
 
     answer: Answer
+    align: Callable[[float, float, Sequence[int]], tuple[Timed, ...]] | None = None
     timestamp_begin: int = BEGIN
     asked: list[tuple[float, float, Ask]] = field(default_factory=list)
 
@@ -75,7 +77,11 @@ class Scripted:
         start, end = (seconds(int(place)) for place in window.mel[0]) if window.mel.shape == (1, 2) else (0.0, 0.0)
         self.asked.append((start, end, ask))
         answer = self.answer(start, end, ask)
-        return answer if isinstance(answer, Found) else self.found(answer, ask)
+        if isinstance(answer, Found):
+            return answer
+        found = self.found(answer, ask)
+        said = self.align(start, end, found.tokens) if ask.align and self.align else ()
+        return replace(found, words=said)
 
     def found(self, sequence: Sequence[int], ask: Ask, **more: Any) -> Found:
         tokens = tuple(token for token in sequence if token < BEGIN)
@@ -85,52 +91,92 @@ class Scripted:
         return Found(decoded, tokens, self.text(tokens), 0, **{"language": ask.language, **more})
 
 
+WORD_S = 0.4
+"""How long each word of a `Talk` is."""
+MOST_WORDS = 50
+
+
 @dataclass
 class Talk:
-    """A clip with sentences, each of which is one token, and the voice in it.
+    """A clip with sentences, and the voice in it. The k-th word of the n-th sentence is the token 50 n + k.
 
     Attributes:
-        sentences: start and end in seconds, in order; the n-th is the token n.
+        sentences: start in seconds, and number of words, in order.
+        swallows: whether a word's time reaches over what was passed over, as it does with the real thing.
     """
 
-    sentences: list[tuple[float, float]]
+    sentences: list[tuple[float, int]]
     length_s: float
+    swallows: bool = False
     pcm: np.ndarray = field(init=False)
-    voice_asked: int = 0
 
     def __post_init__(self) -> None:
+        self.words = {
+            MOST_WORDS * n + k: (start + k * WORD_S, start + (k + 1) * WORD_S)
+            for n, (start, count) in enumerate(self.sentences)
+            for k in range(count)
+        }
         self.pcm = np.zeros(round(self.length_s * SAMPLE_RATE), np.int16)
-        for start, end in self.sentences:
+        for start, end in self.words.values():
             self.pcm[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)] = 1000
         self.place = Place(self.pcm)
 
-    def voiced(self, part: np.ndarray, control: Control) -> float:
-        self.voice_asked += 1
+    # The voice detector.
+
+    def stretch(self, part: np.ndarray, control: Control) -> tuple[float, float]:
+        if len(part) == 0:
+            return 0.0, 0.0
         start, end = map(seconds, self.place.of(part))
-        return sum(max(0.0, min(end, e) - max(start, s)) for s, e in self.sentences)
+        within = [(max(start, s), min(end, e)) for s, e in self.words.values() if s < end and e > start]
+        voiced = sum(e - s for s, e in within)
+        return (within[0][0] - start, voiced) if voiced > 0.1 else (0.0, 0.0)
+
+    def voiced(self, part: np.ndarray, control: Control) -> float:
+        return self.stretch(part, control)[1]
 
     def heard(self, part: np.ndarray, control: Control) -> bool:
-        return self.voiced(part, control) > 0.1
+        return self.voiced(part, control) > 0.0
 
-    def audible(self, start: float, end: float) -> list[tuple[int, float, float]]:
-        """The sentences of which at least half lies in a window, with times from its start."""
-        return [
-            (n, max(0.0, s - start), min(end, e) - start)
-            for n, (s, e) in enumerate(self.sentences)
-            if min(end, e) - max(start, s) >= 0.5 * (e - s)
-        ]
+    def ends_in_voice(self, part: np.ndarray, control: Control) -> bool:
+        return bool(part[-1600:].min() > 0)
+
+    # A decoder without faults, and one that aligns.
+
+    def audible(self, start: float, end: float) -> dict[int, list[int]]:
+        """The words of which at least half lies in a window, by sentence."""
+        found: dict[int, list[int]] = {}
+        for token, (s, e) in self.words.items():
+            if min(end, e) - max(start, s) >= 0.5 * WORD_S - 1e-6:
+                found.setdefault(token // MOST_WORDS, []).append(token)
+        return found
 
     def heard_right(self, start: float, end: float, ask: Ask) -> tuple[int, ...]:
-        """What a decoder without faults finds."""
-        parts = self.audible(start, end)
+        return tuple(
+            token
+            for sentence in self.audible(start, end).values()
+            for token in self.told(sentence, start, end, ask)
+        )
+
+    def told(self, sentence: list[int], start: float, end: float, ask: Ask) -> tuple[int, ...]:
+        """One sentence, between its times if there are to be some."""
         if not ask.timestamps:
-            return tuple(n for n, _, _ in parts)
-        return tuple(token for n, s, e in parts for token in (at(s), n, at(e)))
+            return tuple(sentence)
+        first, last = self.words[sentence[0]][0] - start, self.words[sentence[-1]][1] - start
+        return (at(max(0.0, first)), *sentence, at(min(end - start, last)))
+
+    def align(self, start: float, end: float, tokens: Sequence[int]) -> tuple[Timed, ...]:
+        found: list[Timed] = []
+        for token in tokens:
+            s, e = self.words[token]
+            before = found[-1].end_s if found else 0.0
+            begin = before if self.swallows else max(before, s - start)
+            found.append(Timed(f" {token}", (token,), begin, max(begin, min(end, e) - start), (-0.2,)))
+        return tuple(found)
 
     def decode(
         self, answer: Answer, options: Options = DEFAULT, control: Control | None = None, **more: Any
     ) -> tuple[Clip, Scripted]:
-        scripted = Scripted(answer)
+        scripted = Scripted(answer, self.align)
         voice = more.pop("voice", self)
         allowed = more.pop("allowed", ("en", "de"))
         long_form = LongForm(scripted, self.place, voice, allowed, lambda: None)  # type: ignore[arg-type]
@@ -153,9 +199,9 @@ def tokens(clip: Clip) -> list[int]:
     return [token for segment in clip.segments for token in segment.tokens]
 
 
-def regular(count: int, spoken_s: float = 3.0, pause_s: float = 1.0) -> Talk:
-    step = spoken_s + pause_s
-    return Talk([(0.5 + n * step, 0.5 + n * step + spoken_s) for n in range(count)], 0.5 + count * step)
+def regular(count: int, words: int = 7, pause_s: float = 1.0) -> Talk:
+    step = words * WORD_S + pause_s
+    return Talk([(0.5 + n * step, words) for n in range(count)], 0.5 + count * step)
 
 
 # --- the usual way ------------------------------------------------------------------------------------------
@@ -164,10 +210,11 @@ def regular(count: int, spoken_s: float = 3.0, pause_s: float = 1.0) -> Talk:
 def test_a_short_clip_is_one_window_without_times() -> None:
     talk = regular(7)
     clip, scripted = talk.decode(talk.heard_right)
-    assert [(start, end) for start, end, _ in scripted.asked] == [(0.0, 28.5)]
+    assert [(start, end) for start, end, _ in scripted.asked] == [(0.0, talk.length_s)]
     assert not scripted.asked[0][2].timestamps
-    assert tokens(clip) == list(range(7))
-    assert [(s.start_s, s.end_s) for s in clip.segments] == [(0.0, 28.5)]
+    assert not scripted.asked[0][2].align
+    assert tokens(clip) == list(talk.words)
+    assert [(s.start_s, s.end_s) for s in clip.segments] == [(0.0, talk.length_s)]
 
 
 @pytest.mark.parametrize(("without", "times"), [(None, True), (True, False), (False, True)])
@@ -175,26 +222,31 @@ def test_times_are_asked_for_as_wished(without: bool | None, times: bool) -> Non
     talk = regular(20)
     clip, scripted = talk.decode(talk.heard_right, Options(without_timestamps=without))
     assert {ask.timestamps for _, _, ask in scripted.asked} == {times}
-    assert tokens(clip) == list(range(20))
+    assert tokens(clip) == list(talk.words)
     assert len(clip.segments) == (20 if times else len(scripted.asked))
+    assert not any(segment.words for segment in clip.segments)
 
 
 def test_a_long_clip_is_cut_in_pauses_and_its_times_join() -> None:
     talk = regular(40)
-    clip, scripted = talk.decode(talk.heard_right)
-    assert tokens(clip) == list(range(40))
-    for segment, (start, end) in zip(clip.segments, talk.sentences, strict=True):
-        assert (segment.start_s, segment.end_s) == (pytest.approx(start, abs=0.011), pytest.approx(end, abs=0.011))
+    clip, scripted = talk.decode(talk.heard_right, Options(word_timestamps=True))
+    assert tokens(clip) == list(talk.words)
+    words = [word for segment in clip.segments for word in segment.words]
+    for word, (start, end) in zip(words, talk.words.values(), strict=True):
+        assert (word.start_s, word.end_s) == (pytest.approx(start, abs=1e-6), pytest.approx(end, abs=1e-6))
+    for segment, (start, count) in zip(clip.segments, talk.sentences, strict=True):
+        assert segment.start_s == pytest.approx(start, abs=1e-6)
+        assert segment.end_s == pytest.approx(start + count * WORD_S, abs=1e-6)
     for start, end, _ in scripted.asked:
         assert end - start <= 30.0
-        assert not any(s < edge < e for s, e in talk.sentences for edge in (start, end))
+        assert not any(s < edge < e for s, e in talk.words.values() for edge in (start, end))
     assert all(after[0] == before[1] for before, after in itertools.pairwise(scripted.asked))
 
 
 def test_stretches_without_a_voice_are_not_decoded() -> None:
-    talk = Talk([(1.0, 4.0), (200.0, 203.0)], 260.0)
+    talk = Talk([(1.0, 7), (200.0, 7)], 260.0)
     clip, scripted = talk.decode(talk.heard_right)
-    assert tokens(clip) == [0, 1]
+    assert tokens(clip) == list(talk.words)
     assert len(scripted.asked) == 2
     silent = Talk([], 70.0)
     clip, scripted = silent.decode(silent.heard_right)
@@ -202,11 +254,11 @@ def test_stretches_without_a_voice_are_not_decoded() -> None:
 
 
 def test_only_the_stretches_that_are_asked_for() -> None:
-    talk = regular(20)
-    clip, scripted = talk.decode(talk.heard_right, Options(clip_timestamps=(4.2, 12.2, 40.2)))
-    assert tokens(clip) == [1, 2, *range(10, 20)]
-    assert min(start for start, _, _ in scripted.asked) == 4.2
-    assert clip.segments[0].start_s == pytest.approx(4.5, abs=0.011)
+    talk = regular(20, words=5)  # each 3 s
+    clip, scripted = talk.decode(talk.heard_right, Options(clip_timestamps=(3.2, 9.2, 30.2)))
+    assert sorted({token // MOST_WORDS for token in tokens(clip)}) == [1, 2, *range(10, 20)]
+    assert min(start for start, _, _ in scripted.asked) == 3.2
+    assert clip.segments[0].start_s == pytest.approx(3.5, abs=0.011)
 
 
 @pytest.mark.parametrize(
@@ -228,59 +280,98 @@ def test_ranges(times: tuple[float, ...], found: list[tuple[int, int]]) -> None:
 # --- going back, and on -------------------------------------------------------------------------------------
 
 
-def test_a_segment_that_is_broken_off_comes_in_the_next_window() -> None:
-    talk = regular(20)
+def broken(talk: Talk, fault: Callable[[list[list[int]]], Sequence[Sequence[int]]]) -> Answer:
+    """A decoder that makes something else of the first window's sentences, once."""
+    times: list[float] = []
 
-    def breaks_off(start: float, end: float, ask: Ask) -> tuple[int, ...]:
-        found = talk.heard_right(start, end, ask)
-        return found[:-1] if start == 0.0 else found  # the last one has no end
+    def answer(start: float, end: float, ask: Ask) -> tuple[int, ...]:
+        times.append(start)
+        if len(times) > 1:
+            return talk.heard_right(start, end, ask)
+        made = fault(list(talk.audible(start, end).values()))
+        return tuple(token for sentence in made for token in talk.told(list(sentence), start, end, ask))
 
-    clip, scripted = talk.decode(breaks_off)
-    assert tokens(clip) == list(range(20))
+    return answer
+
+
+@pytest.mark.parametrize("swallows", [False, True])
+@pytest.mark.parametrize("told", [1, 2, 4])
+def test_what_is_passed_over_at_the_end_is_decoded_again(swallows: bool, told: int) -> None:
+    talk = replace(regular(20), swallows=swallows)
+    clip, scripted = talk.decode(broken(talk, lambda found: found[:told]))
+    assert tokens(clip) == list(talk.words)
     assert scripted.asked[1][0] < scripted.asked[0][1]
 
 
-def test_what_is_passed_over_is_decoded_again() -> None:
-    talk = regular(20)
-
-    def stops(start: float, end: float, ask: Ask) -> tuple[int, ...]:
-        found = talk.heard_right(start, end, ask)
-        return found[:6] if start == 0.0 else found  # two sentences of six
-
-    clip, scripted = talk.decode(stops)
-    assert tokens(clip) == list(range(20))
-    assert scripted.asked[1][0] == pytest.approx(talk.sentences[1][1], abs=0.011)
+@pytest.mark.parametrize("missing", [0, 1, 3])
+def test_what_is_passed_over_in_between_is_decoded_again(missing: int) -> None:
+    """The word behind it has swallowed it."""
+    talk = replace(regular(20), swallows=True)
+    clip, scripted = talk.decode(broken(talk, lambda found: [*found[:missing], *found[missing + 1 :]]))
+    assert tokens(clip) == list(talk.words)
+    assert scripted.asked[1][0] < scripted.asked[0][1]
 
 
-def test_but_not_where_nobody_speaks() -> None:
-    talk = Talk([(0.5, 3.5), (40.0, 43.0)], 60.0)
+def test_a_prefix_is_that_of_the_first_window_however_often_it_is_decoded() -> None:
+    talk = replace(regular(20), swallows=True)
+    clip, scripted = talk.decode(broken(talk, lambda found: found[1:]), Options(prefix="d"))
+    assert [start for start, _, _ in scripted.asked[:3]] == [0.0, 0.0, scripted.asked[1][1]]
+    assert [bool(ask.prefix) for _, _, ask in scripted.asked[:3]] == [True, True, False]
+    assert tokens(clip) == list(talk.words)
+
+
+def test_a_mark_that_does_not_stand_is_no_part_of_a_word_that_does() -> None:
+    """Words are counted before marks are joined to them."""
+    talk = replace(regular(20), swallows=True)
+    scripted = Scripted(talk.heard_right)
+
+    def answer(start: float, end: float, ask: Ask) -> Found:
+        found = scripted.found(talk.heard_right(start, end, ask), ask)
+        said = talk.align(start, end, found.tokens)
+        if start == 0.0:
+            # The eighth is a mark that has swallowed the rest.
+            found = scripted.found(found.decoded.sequence[:8] + (at(4), at(4), 51, at(23)), ask)
+            said = (*said[:7], Timed(",", (51,), said[6].end_s, 20.0, (-0.2,)))
+        return replace(found, words=said)
+
+    clip, _ = talk.decode(answer, Options(word_timestamps=True))
+    first = clip.segments[0]
+    assert first.text == "".join(word.text for word in first.words) == " 0 1 2 3 4 5 6"
+    assert first.tokens == tuple(token for word in first.words for token in word.tokens)
+
+
+def test_a_pause_is_not_decoded_again() -> None:
+    talk = Talk([(0.5, 7), (40.0, 7)], 60.0, swallows=True)
     clip, scripted = talk.decode(talk.heard_right)
-    assert tokens(clip) == [0, 1]
+    assert tokens(clip) == list(talk.words)
     assert len(scripted.asked) == 2
+
+
+def test_a_word_at_the_edge_of_a_window_that_ends_within_speech_is_whole() -> None:
+    """Nobody takes breath for a minute: windows end within words, which the decoder guesses."""
+    talk = Talk([(0.0, 49), (19.6, 49), (39.2, 49)], 58.9)
+    clip, scripted = talk.decode(talk.heard_right)
+    assert tokens(clip) == list(talk.words)
+    assert len(scripted.asked) >= 3
+    for start, _, _ in scripted.asked[1:]:
+        assert not any(s + 1e-3 < start < e - 1e-3 for s, e in talk.words.values())
 
 
 def test_a_first_sentence_that_is_very_short_does_not_cost_the_rest() -> None:
     """Nobody goes back to what lies within the first second, and yet nothing of the window is lost."""
-    talk = Talk([(0.1, 0.6), (0.9, 5.0), *((6.0 + 4 * n, 9.0 + 4 * n) for n in range(8))], 42.0)
+    talk = Talk([(0.1, 1), (1.0, 9), *((6.0 + 4 * n, 7) for n in range(8))], 42.0)
+    clip, scripted = talk.decode(broken(talk, lambda found: found[:1]))
+    assert tokens(clip) == list(talk.words)
+    assert scripted.asked[1][0] == LEAST_ADVANCE_S
 
     def broken_off(start: float, end: float, ask: Ask) -> tuple[int, ...]:
         found = talk.heard_right(start, end, ask)
-        # "Yes.", and then one segment without times between the sentences, nor one at its end.
-        return (*found[:3], found[3], *(t for t in found[4:] if t < BEGIN)) if start == 0.0 else found
+        # A word, and then one segment that has no end.
+        return (*found[:4], *(token for token in found[4:] if token < BEGIN)) if start == 0.0 else found
 
-    def passed_over(start: float, end: float, ask: Ask) -> tuple[int, ...]:
-        found = talk.heard_right(start, end, ask)
-        return found[:3] if start == 0.0 else found
-
-    clip, _ = talk.decode(broken_off)
-    assert tokens(clip) == list(range(10))
-    assert [(s.start_s, s.end_s) for s in clip.segments[:2]] == [
-        (0.1, 0.6),
-        (0.6, pytest.approx(clip.segments[2].start_s, abs=1.0)),
-    ]
-    clip, scripted = talk.decode(passed_over)
-    assert tokens(clip) == list(range(10))
-    assert scripted.asked[1][0] == LEAST_ADVANCE_S
+    for voice in (talk, None):
+        clip, _ = talk.decode(broken_off, voice=voice)
+        assert tokens(clip) == list(talk.words)
 
 
 def test_a_text_without_an_end_does_not_come_twice() -> None:
@@ -288,56 +379,63 @@ def test_a_text_without_an_end_does_not_come_twice() -> None:
 
     def no_end(start: float, end: float, ask: Ask) -> tuple[int, ...]:
         # It begins at 1 s, which is as late as a first time may be.
-        return (at(1.0), *(n for n, _, _ in talk.audible(start, end)))
+        return (at(1.0), *(token for token in talk.heard_right(start, end, ask) if token < BEGIN))
 
-    clip, _ = talk.decode(no_end)
-    assert tokens(clip) == list(range(12))
+    for voice in (talk, None):
+        clip, _ = talk.decode(no_end, voice=voice)
+        assert tokens(clip) == list(talk.words)
 
 
-def test_without_a_voice_detector_times_alone_count() -> None:
+def test_without_a_voice_detector_the_decoder_s_times_alone_count() -> None:
     talk = regular(20)
 
     def breaks_off(start: float, end: float, ask: Ask) -> tuple[int, ...]:
         found = talk.heard_right(start, end, ask)
-        return found[:-1] if len(found) > 3 else found
+        return found[:-1] if sum(token >= BEGIN for token in found) > 2 else found
 
     clip, _ = talk.decode(breaks_off, voice=None)
-    assert tokens(clip) == list(range(20))
+    assert tokens(clip) == list(talk.words)
 
 
 @st.composite
 def talks(draw: st.DrawFn) -> Talk:
-    sentences, now = [], draw(st.floats(0.0, 2.0))
-    for _ in range(draw(st.integers(1, 25))):
-        spoken = draw(st.floats(1.0, 6.0))
-        sentences.append((now, now + spoken))
-        now += spoken + draw(st.sampled_from([0.4, 0.5, 1.0, 3.0]))
-    return Talk(sentences, max(31.0, now))
+    sentences, now = [], draw(st.sampled_from([0.0, 0.3, 1.7]))
+    for _ in range(draw(st.integers(1, 20))):
+        words = draw(st.integers(6, 15))
+        sentences.append((now, words))
+        now += words * WORD_S + draw(st.sampled_from([0.5, 1.0, 3.0, 9.0]))
+    return Talk(sentences, max(31.0, now), draw(st.booleans()))
 
 
 @given(talks(), st.data())
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_a_decoder_leaves_out_comes_later_and_nothing_twice(talk: Talk, data: st.DataObject) -> None:
-    def faulty(start: float, end: float, ask: Ask) -> tuple[int, ...]:
-        found = talk.heard_right(start, end, ask)
-        told = data.draw(st.integers(1, len(found) // 3))
-        kind = data.draw(st.sampled_from(["all", "stops", "broken off", "pair", "no end"]))
-        if kind == "all" or not found:
-            return found
-        if kind == "no end":
-            return (found[0], *(token for token in found if token < BEGIN))
-        if kind == "broken off" and told > 1:
-            return found[: 3 * told - 1]
-        if kind == "pair" and told > 1:
-            return found[: 3 * told - 2]
-        return found[: 3 * told]
+    faulty: set[float] = set()
 
-    clip, scripted = talk.decode(faulty)
-    assert tokens(clip) == list(range(len(talk.sentences)))
-    assert len(scripted.asked) <= talk.length_s
+    def answer(start: float, end: float, ask: Ask) -> tuple[int, ...]:
+        found = list(talk.audible(start, end).values())
+        if start not in faulty and len(found) > 1 and ask.timestamps:
+            faulty.add(start)  # whoever makes the same mistake again and again has the last word
+            kind = data.draw(st.sampled_from(["right", "stops", "leaves out", "no end", "pair"]))
+            place = data.draw(st.integers(1, len(found) - 1))
+            if kind == "stops":
+                found = found[:place]
+            if kind == "leaves out" and talk.swallows and len(found[place]) >= 6:
+                del found[place]
+            told = tuple(token for sentence in found for token in talk.told(sentence, start, end, ask))
+            if kind == "no end":
+                return told[:-1]
+            return (*told, told[-1]) if kind == "pair" else told
+        return tuple(token for sentence in found for token in talk.told(sentence, start, end, ask))
+
+    clip, scripted = talk.decode(answer, Options(word_timestamps=data.draw(st.booleans())))
+    assert tokens(clip) == list(talk.words)
+    assert len(scripted.asked) <= 2 * talk.length_s
     for before, after in itertools.pairwise(clip.segments):
         assert before.end_s <= after.start_s + 0.011
     assert clip.segments[-1].end_s <= talk.length_s + 1e-3
+    for segment in clip.segments:
+        assert "".join(word.text for word in segment.words) in ("", segment.text)
 
 
 @st.composite
@@ -347,16 +445,27 @@ def anything(draw: st.DrawFn) -> tuple[int, ...]:
 
 
 @given(st.data(), st.booleans())
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 def test_it_never_stands_still(data: st.DataObject, with_voice: bool) -> None:
-    talk = Talk([(0.0, 75.0)], 75.0)
-    clip, scripted = talk.decode(lambda start, end, ask: data.draw(anything()), voice=talk if with_voice else None)
-    starts = [start for start, _, _ in scripted.asked]
-    assert len(starts) <= 76
+    talk = Talk([(5 * n, 12) for n in range(15)], 75.0)
+    scripted = Scripted(lambda *_: ())
+
+    def answer(start: float, end: float, ask: Ask) -> Found:
+        found = scripted.found(data.draw(anything()), ask)
+        times = sorted(data.draw(st.lists(st.floats(0, end - start), min_size=9, max_size=9)))
+        pairs = itertools.pairwise(times)
+        said = tuple(Timed(f" {t}", (t,), *next(pairs), (-1.0,)) for t in found.tokens)
+        return replace(found, words=said)
+
+    clip, asked = talk.decode(answer, voice=talk if with_voice else None)
+    starts = [start for start, _, _ in asked.asked]
+    assert len(starts) <= 2 * 76
     for before, after in itertools.pairwise(starts):
-        assert after >= before + LEAST_ADVANCE_S
+        # The same window comes twice at most, the second time shorter.
+        assert after == before or after >= before + LEAST_ADVANCE_S - 1e-3
+    assert all(starts.count(start) <= 2 for start in starts)
     for segment in clip.segments:
-        assert 0.0 <= segment.start_s <= segment.end_s <= 75.0
+        assert 0.0 <= segment.start_s <= segment.end_s <= 75.0 + 1e-3
 
 
 # --- what is kept and what is told --------------------------------------------------------------------------
@@ -369,9 +478,9 @@ def test_text_so_far_is_told_if_it_is_wished_for() -> None:
     _, conditioned = talk.decode(talk.heard_right, Options(condition_on_previous_text=True))
     said = 0
     for start, end, ask in conditioned.asked:
-        assert ask.previous == tuple(range(said))
-        said += len(talk.audible(start, end))
-    assert said == 40
+        assert ask.previous == tuple(talk.words)[max(0, said - 223) : said]
+        said += sum(map(len, talk.audible(start, end).values()))
+    assert said == len(talk.words)
 
 
 def test_text_that_needed_a_high_temperature_is_forgotten_and_what_stood_before_too() -> None:
@@ -391,17 +500,17 @@ def test_text_that_needed_a_high_temperature_is_forgotten_and_what_stood_before_
 
 def test_the_initial_prompt_and_hot_words_are_told_to_every_window_and_the_prefix_to_the_first() -> None:
     talk = regular(40)
-    options = Options(initial_prompt="ab", hotwords=("c",), prefix="d", condition_on_previous_text=True)
+    options = Options(initial_prompt="ab", hotwords=("c",), prefix="d")
     clip, scripted = talk.decode(talk.heard_right, options)
     letters = Letters().encode
     asks = [ask for _, _, ask in scripted.asked]
-    assert all(ask.previous[:5] == tuple(letters(" c ab")) for ask in asks)
+    assert all(ask.previous == tuple(letters(" c ab")) for ask in asks)
     assert asks[0].prefix == tuple(letters(" d"))
     assert all(ask.prefix == () for ask in asks[1:])
 
 
 def test_a_prompt_does_not_grow_with_the_clip() -> None:
-    talk = regular(400, spoken_s=1.0, pause_s=0.5)
+    talk = regular(100)
     _, scripted = talk.decode(talk.heard_right, Options(condition_on_previous_text=True, initial_prompt="x"))
     assert max(len(ask.previous) for _, _, ask in scripted.asked) == 223
 
@@ -441,7 +550,7 @@ def test_a_language_that_noise_was_taken_for_does_not_count() -> None:
     clip, scripted = talk.decode(detects(talk, {1: "de", 999: "en"}, {0.0}), language="auto")
     assert [ask.language for _, _, ask in scripted.asked[:3]] == ["auto", "auto", "en"]
     assert (clip.language, clip.languages[0][0]) == ("en", "en")
-    assert tokens(clip)[-1] == 39
+    assert tokens(clip)[-1] == list(talk.words)[-1]
 
 
 def test_a_given_language_is_not_detected() -> None:
@@ -453,35 +562,19 @@ def test_a_given_language_is_not_detected() -> None:
 
 def test_refused_windows_have_no_text_and_the_rest_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     talk = regular(20)
-    monkeypatch.setattr(guards, "verdict", lambda decoded, text, *_: "doubtful" if " 3" in text else None)
+    monkeypatch.setattr(guards, "verdict", lambda decoded, text, *_: "doubtful" if text.startswith(" 0") else None)
     clip, scripted = talk.decode(talk.heard_right, Options(condition_on_previous_text=True))
     first = len(talk.audible(*scripted.asked[0][:2]))
-    assert tokens(clip) == list(range(first, 20))
+    assert tokens(clip) == [token for token in talk.words if token >= MOST_WORDS * first]
     assert scripted.asked[1][2].previous == ()
     assert clip.segments[0].start_s == pytest.approx(talk.sentences[first][0], abs=0.011)
 
 
 def test_the_confidence_is_that_of_the_text_that_is_kept() -> None:
     talk = regular(20)
-    clip, _ = talk.decode(lambda *a: talk.heard_right(*a)[:-1] or (1,))
+    clip, _ = talk.decode(broken(talk, lambda found: found[:2]))
     assert len(clip.logprobs) == len(tokens(clip))
     assert clip.confidence == confidence.of_text([-0.2] * len(tokens(clip)))
-
-
-def test_words_have_the_clip_s_times() -> None:
-    talk = regular(20)
-    scripted = Scripted(talk.heard_right)
-
-    def with_words(start: float, end: float, ask: Ask) -> Found:
-        said = tuple(Timed(f" {n}", (n,), s, e, (-0.1,)) for n, s, e in talk.audible(start, end))
-        return scripted.found(talk.heard_right(start, end, ask), ask, words=said)
-
-    clip, _ = talk.decode(with_words, Options(word_timestamps=True))
-    found = [word for segment in clip.segments for word in segment.words]
-    assert [word.tokens for word in found] == [(n,) for n in range(20)]
-    for word, (start, end) in zip(found, talk.sentences, strict=True):
-        assert word.end_s == pytest.approx(end, abs=0.011)
-        assert start - 0.011 <= word.start_s <= word.end_s
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3])

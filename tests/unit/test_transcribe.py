@@ -103,10 +103,11 @@ def test_full_context_on_demand(engine: Transcriber, monkeypatch: pytest.MonkeyP
 
 def test_long_clips_are_windows_whose_times_join(engine: Transcriber) -> None:
     result = engine.transcribe(noise(70), Options(), Unattended())
-    assert result.segments[0].start_s == 0.0
-    assert result.segments[-1].end_s == 70.0
+    # The words' own times: where a random model looks, but one after the other.
+    assert len(result.segments) >= 3
     for before, after in zip(result.segments, result.segments[1:], strict=False):
-        assert before.end_s == after.start_s
+        assert 0.0 <= before.start_s <= before.end_s <= after.start_s
+    assert result.segments[-1].end_s <= 70.0
     assert result.text == "".join(segment.text for segment in result.segments).strip()
 
 
@@ -178,7 +179,7 @@ def test_timings_come_from_the_control_s_clock(engine: Transcriber) -> None:
             return self.ticks
 
     timings = engine.transcribe(noise(1), Options(), Ticking()).timings
-    assert timings.features_ms == 3000.0  # before the encoder; the count of voice; where the next window begins
+    assert timings.features_ms == 2000.0  # before the encoder; and the count of voice
     assert timings.encode_ms == timings.decode_ms == 2000.0  # the window and its fallback
 
 
