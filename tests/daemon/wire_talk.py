@@ -29,6 +29,7 @@ class WireTalk:
 
     def __init__(self, daemon: DaemonProcess, *, hello: bool = True) -> None:
         self.told: list[Told] = []
+        self._asked = 0
         self._news = threading.Condition()
         self._socket = daemon.connect()
         self._socket.settimeout(None)
@@ -51,8 +52,25 @@ class WireTalk:
             due += len(chunk) / 16_000
             time.sleep(max(0.0, due - time.monotonic()))
 
+    def ask(self, pcm: np.ndarray, seconds: float = WAIT, **chosen: Any) -> Told:
+        """Send a clip, int16 at 16 kHz, with what is chosen for it; its answer, within some seconds."""
+        self._asked += 1
+        request = f"clip{self._asked}"
+        self.send("transcribe", id=request, **chosen)
+        self.send("audio-start", **FORM)
+        samples = pcm.tobytes()
+        for start in range(0, len(samples), 32_000):
+            self.send("audio-chunk", samples[start : start + 32_000], **FORM)
+        self.send("audio-stop")
+        answers = ("transcript", "no-speech", "error")
+        return self.wait(*answers, when=lambda data: data.get("id") == request, seconds=seconds)
+
     def wait(
-        self, *kinds: str, count: int = 1, when: Callable[[dict[str, Any]], bool] = lambda data: True
+        self,
+        *kinds: str,
+        count: int = 1,
+        when: Callable[[dict[str, Any]], bool] = lambda data: True,
+        seconds: float = WAIT,
     ) -> Told:
         """The `count`-th event of one of these kinds, from the beginning of the connection."""
 
@@ -60,7 +78,7 @@ class WireTalk:
             return [told for told in self.told if told[0] in kinds and when(told[1])]
 
         with self._news:
-            assert self._news.wait_for(lambda: len(found()) >= count, WAIT), f"no {kinds}; told: {self.kinds()}"
+            assert self._news.wait_for(lambda: len(found()) >= count, seconds), f"no {kinds}; told: {self.kinds()}"
             return found()[count - 1]
 
     def of(self, *kinds: str) -> list[dict[str, Any]]:
