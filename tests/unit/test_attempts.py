@@ -72,6 +72,16 @@ def test_what_does_not_end_is_decoded_over_the_full_context() -> None:
     assert attempts.encoded == [False, True]
 
 
+def test_and_so_is_what_begins_again_at_its_end() -> None:
+    twice = (*STRAIGHT, *STRAIGHT)
+    attempts = Table({(0.0, False): (twice, -0.1, True), (0.0, True): (STRAIGHT, -0.3, True)})
+    found = find(attempts)
+    assert (found.tokens, found.fallbacks, attempts.encoded) == (STRAIGHT, 1, [False, True])
+    # Who really says it twice has it twice.
+    attempts = Table({(0.0, False): (twice, -0.1, True), (0.0, True): (twice, -0.2, True)})
+    assert find(attempts, temperature=(0.0,)).tokens == twice
+
+
 def test_but_not_before_the_last_pass_nor_where_the_cap_is_a_wish() -> None:
     for more in ({"last": False}, {"max_new_tokens": 29}):
         attempts = Table({(0.0, False): (STRAIGHT, -0.3, False)})
@@ -105,9 +115,15 @@ def test_temperatures_rise_until_a_text_looks_like_one(most: float) -> None:
 
 
 def test_a_text_that_repeats_itself_gives_way_to_one_that_does_not_however_sure_it_is() -> None:
-    attempts = Table({(0.0, False): (ROUND, -0.05, True), (0.4, False): (STRAIGHT, -0.6, True)})
+    attempts = Table(
+        {
+            (0.0, False): (ROUND, -0.05, True),
+            (0.0, True): (ROUND, -0.04, True),
+            (0.4, True): (STRAIGHT, -0.6, True),
+        }
+    )
     found = find(attempts)
-    assert (found.tokens, found.fallbacks, found.decoded.temperature) == (STRAIGHT, 1, 0.4)
+    assert (found.tokens, found.fallbacks, found.decoded.temperature) == (STRAIGHT, 2, 0.4)
 
 
 def test_and_not_the_other_way_round() -> None:
@@ -129,9 +145,9 @@ def test_a_higher_temperature_that_does_not_end_is_not_taken() -> None:
 
 
 def test_thresholds_that_are_none_ask_for_no_other_try() -> None:
-    attempts = Table({(0.0, False): (ROUND, -9.0, True)})
-    assert find(attempts, log_prob_threshold=None, compression_ratio_threshold=None).tokens == ROUND
-    assert len(attempts.decoded) == 1
+    attempts = Table({(0.0, False): (STRAIGHT * 3, -9.0, True), (0.0, True): (STRAIGHT * 3, -9.0, True)})
+    assert find(attempts, log_prob_threshold=None, compression_ratio_threshold=None).tokens == STRAIGHT * 3
+    assert [temperature for temperature, _ in attempts.decoded] == [0.0, 0.0]
 
 
 def test_a_first_temperature_over_zero() -> None:

@@ -19,6 +19,7 @@ from whisperd.speech.guards import (
     MAX_COMPRESSION_RATIO,
     compression_ratio,
     reference_verdict,
+    said_twice,
     verdict,
     wants_fallback,
     without_repeats,
@@ -171,6 +172,25 @@ def test_a_confident_decoding_of_a_voice_is_never_lost(logprob: float, silence: 
 
 def test_more_voice_than_audio_does_not_count() -> None:
     assert verdict(decoded(-0.9, 0.83), " you", 0.1, 5.0) == "silence"
+
+
+@pytest.mark.parametrize(
+    ("text", "twice"),
+    [
+        ("", False),
+        (" Turn it off.", False),
+        (" how long will it take how long will it take", True),
+        (" How long will it take? How long will it take", True),
+        (" Well, how long will it take? How long will it take?", True),
+        (" How long will it take? How long will it take? An hour.", False),
+        (" Turn it off. Turn it off.", False),  # people do
+        (" No, no, no, no, no, no.", False),
+        (" No, no, no, no, no, no, no, no.", True),  # it is worth the look
+        (" 你好你好你好你好", False),
+    ],
+)
+def test_what_comes_twice_in_a_row(text: str, twice: bool) -> None:
+    assert said_twice(text) is twice
 
 
 def test_when_another_try_may_help() -> None:

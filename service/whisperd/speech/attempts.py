@@ -141,7 +141,8 @@ class Attempts:
         self, window: Window, ask: Ask, *, full: bool = False, attend: bool = False, last: bool = True
     ) -> Found:
         """Decode a window, and where that goes wrong and this is the `last` pass over it, again: over the full
-        context if it does not come to an end, and at higher temperatures while it looks like no text.
+        context if it does not come to an end, or does not notice it, and at higher temperatures while it looks
+        like no text.
         """
         cross = self.encode(window, ask, full=full)
         languages: tuple[tuple[str, float], ...] = ()
@@ -151,7 +152,8 @@ class Attempts:
         first, *higher = ask.options.temperature
         decoded, fallbacks = self.decode(cross, window, ask, full=full, attend=attend, temperature=first), 0
         capped = ask.options.max_new_tokens is not None  # then the cap is the client's wish, and no accident
-        if not decoded.ended and last and not full and not capped:
+        lost = not decoded.ended or guards.said_twice(self._tokenizer.decode(decoded.tokens))
+        if lost and last and not full and not capped:
             fallbacks, full = 1, True
             del cross  # some 40 MB at most, which need not be held twice
             cross = self.encode(window, ask, full=True)

@@ -25,6 +25,10 @@ HEARD_NO_SPEECH_PROB = 0.74
 MAX_COMPRESSION_RATIO = 2.4
 FALLBACK_LOGPROB = -1.0
 
+#: So many words that come twice in a row: over the silent tail, the decoder sometimes does not notice that it has
+#: come to the end, and begins again.
+TWICE_MIN_WORDS = 4
+
 #: Seconds of voice that make it certain that somebody spoke: the shortest words ("no", "you", "up") have 0.19 to
 #: 0.3, what is taken for a voice in music, tones and wipers most often less.
 CERTAIN_VOICE_S = 0.25
@@ -81,6 +85,16 @@ def without_repeats(tokens: Sequence[int]) -> tuple[int, ...]:
         kept += tokens[at : at + (period or 1)]
         at += length or 1
     return tuple(kept)
+
+
+def said_twice(text: str) -> bool:
+    """Whether a text ends with the same words twice in a row, and they are too many for somebody to repeat.
+
+    >>> said_twice("Turn the light on. Turn the light on")
+    True
+    """
+    said = _plain(text).split()
+    return any(said[-count:] == said[-2 * count : -count] for count in range(TWICE_MIN_WORDS, len(said) // 2 + 1))
 
 
 def wants_fallback(decoded: Decoded, text: str, options: Options) -> bool:
