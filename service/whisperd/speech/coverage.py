@@ -24,6 +24,8 @@ SWALLOWED_S = 1.0
 UNHEARD_VOICE_S, LEAD_S = 0.4, 0.3
 #: Of a window that ends within speech, words that reach into its last seconds are not believed.
 BROKEN_S = 0.3
+#: Nobody says words in so little time, and so many of them at a window's end were made up behind what was said.
+NO_TIME_S, NO_TIME_WORDS = 0.04, 4
 #: Windows advance by so many seconds at least, or they might never end.
 LEAST_ADVANCE_S = 1.0
 
@@ -62,6 +64,7 @@ class Coverage:
             whole: whether the window may not be cut any shorter.
         """
         seconds = len(pcm) / SAMPLE_RATE
+        words = words[: said(words)]
         usual = usual_seconds(words)
         for count, word in enumerate(words):
             if word.seconds < 2 * usual + SWALLOWED_S:
@@ -93,6 +96,19 @@ class Coverage:
         latest = word.end_s - usual / 2
         earliest = max(word.start_s, latest - 2.0)
         return earliest + quietest(_part(pcm, earliest, latest)) / SAMPLE_RATE
+
+
+def said(words: Sequence[Timed]) -> int:
+    """How many words of a window were said: all but those at its end that have no time.
+
+    When a decoder does not notice the end, it goes on with what it likes; and since all the audio has been told,
+    the alignment has no place left for that. Of a text that has no time at all, nothing is known.
+    """
+    kept = len(words)
+    while kept and words[kept - 1].seconds <= NO_TIME_S:
+        kept -= 1
+    timeless = sum(any(map(str.isalnum, word.text)) for word in words[kept:])
+    return kept if kept and timeless >= NO_TIME_WORDS else len(words)
 
 
 def _part(pcm: Int16Samples, start_s: float, end_s: float) -> Int16Samples:
