@@ -90,7 +90,7 @@ def pieces(draw: st.DrawFn) -> list[bytes]:
 
 
 @given(pieces(), st.booleans())
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 def test_words_put_together_are_the_text(cut: list[bytes], spaced: bool) -> None:
     vocabulary = Pieces(cut)
     found = split(vocabulary.tokens, vocabulary.decode, spaced=spaced)
@@ -295,7 +295,7 @@ def aligned(draw: st.DrawFn) -> tuple[list[Segment], tuple[Timed, ...], float]:
 
 
 @given(aligned(), st.floats(0, 50))
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 def test_times_never_go_back(case: tuple[list[Segment], tuple[Timed, ...], float], offset_s: float) -> None:
     segments, words, last = case
     found = with_words(segments, words, Options(), offset_s, offset_s)
