@@ -245,7 +245,7 @@ def test_a_text_that_never_ends_fills_the_context_and_no_more(
 
     monkeypatch.setattr(engine._model, "step_batch", endless)
     monkeypatch.setattr(guards, "verdict", lambda *_: None)  # nobody said that
-    for more in ({}, {"beam_size": 2}, {"without_timestamps": False}, {"prefix": "How long will it"}):
+    for more in ({"beam_size": 2, "without_timestamps": False}, {"prefix": "How long will it"}):
         told: dict[str, Any] = {"max_new_tokens": 448, "word_timestamps": True, "no_repeat_ngram_size": 3, **more}
         hard.longest = 0
         result = engine.transcribe(PCM, Options(temperature=(0.0,), **told), Unattended())

@@ -198,7 +198,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 @given(cases())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_the_rules_are_the_reference_s(case: Case) -> None:
     if case.seconds is not None and close(case):
         return
