@@ -52,7 +52,7 @@ def slices(
             marks = [token for token in part if token >= timestamp_begin]
             text = tuple(token for token in part if token < timestamp_begin)
             if text:
-                until = at(marks[-1]) if len(marks) > 1 else seconds
+                until = at(part[-1]) if part[-1] >= timestamp_begin else seconds
                 found.append(Slice(at(marks[0]), max(at(marks[0]), until), text))
         return found, None if ends_alone or all_of_it else at(sequence[cuts[-1] - 1])
     text = tuple(token for token in sequence if token < timestamp_begin)
