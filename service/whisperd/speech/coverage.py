@@ -26,6 +26,8 @@ UNHEARD_VOICE_S, LEAD_S = 0.4, 0.3
 BROKEN_S = 0.3
 #: Nobody says words in so little time, and so many of them at a window's end were made up behind what was said.
 NO_TIME_S, NO_TIME_WORDS = 0.04, 4
+#: A window is cut in the quietest place of so many seconds before the word.
+QUIET_WITHIN_S = 2.0
 #: Windows advance by so many seconds at least, or they might never end.
 LEAST_ADVANCE_S = 1.0
 
@@ -74,8 +76,8 @@ class Coverage:
                 continue
             if word.start_s >= LEAST_ADVANCE_S:
                 return Verdict(count, word.start_s)
-            until = self._before(pcm, word, usual)
-            if not whole and LEAST_ADVANCE_S <= until < seconds - LEAST_ADVANCE_S:
+            until = None if whole else self._before(pcm, word, usual)
+            if until is not None:
                 return Verdict(0, 0.0, until)
         if not ends and self._voice.ends_in_voice(pcm, control):
             broken = [word.end_s > seconds - BROKEN_S for word in words]
@@ -91,10 +93,13 @@ class Coverage:
         return Verdict(len(words), seconds)
 
     @staticmethod
-    def _before(pcm: Int16Samples, word: Timed, usual: float) -> float:
-        """A quiet place before a word that has swallowed what came before it."""
-        latest = word.end_s - usual / 2
-        earliest = max(word.start_s, latest - 2.0)
+    def _before(pcm: Int16Samples, word: Timed, usual: float) -> float | None:
+        """A quiet place before a word that has swallowed what came before it, if a window can be cut there."""
+        # Far enough from both ends, or it would be no other window, or none at all.
+        latest = min(word.end_s - usual / 2, len(pcm) / SAMPLE_RATE - LEAST_ADVANCE_S)
+        earliest = max(word.start_s, latest - QUIET_WITHIN_S, LEAST_ADVANCE_S)
+        if latest < earliest:
+            return None
         return earliest + quietest(_part(pcm, earliest, latest)) / SAMPLE_RATE
 
 
