@@ -58,9 +58,72 @@ def test_a_voice_after_a_long_silence_is_heard(detector: VoiceDetector) -> None:
     assert detector.heard(np.concatenate([np.zeros(20 * RATE, np.int16), pcm]), ATTENDED)
 
 
+def spoken(pcm: np.ndarray) -> tuple[int, int]:
+    """First and last sample of what is said, by loudness."""
+    loud = np.flatnonzero(np.abs(pcm.astype(np.int32)) > np.abs(pcm.astype(np.int32)).max() // 20)
+    return int(loud[0]), int(loud[-1]) + 1
+
+
+@pytest.mark.parametrize("clip", COMMITTED, ids=lambda clip: clip.name)
+@pytest.mark.parametrize("silence_s", [0.0, 1.0, 2.345, 20.0])
+def test_where_a_voice_begins(detector: VoiceDetector, clip: Clip, silence_s: float) -> None:
+    pcm = read_audio(clip.path, 60.0)
+    begins, _ = spoken(pcm)
+    said = np.concatenate([np.zeros(round(silence_s * RATE), np.int16), pcm[begins:]])
+    onset, seconds = detector.stretch(said, ATTENDED)
+    assert abs(onset - silence_s) < 0.15
+    assert 1.0 < seconds < len(said) / RATE - onset + FRAME / RATE
+
+
+@pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: clip.name)
+def test_the_seconds_of_voice_are_those_of_the_stretch(detector: VoiceDetector, clip: Clip) -> None:
+    pcm = read_audio(clip.path, 60.0)
+    onset, seconds = detector.stretch(pcm, ATTENDED)
+    assert detector.voiced(pcm, ATTENDED) == seconds > 0
+    assert 0 <= onset <= len(pcm) / RATE - seconds + FRAME / RATE
+
+
+@pytest.mark.parametrize("name", NOISES)
+def test_in_noises_no_voice_begins(detector: VoiceDetector, name: str) -> None:
+    assert detector.stretch(noise(name, 5.0), ATTENDED) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.45, 0.6, 0.75])
+@pytest.mark.parametrize("decibel", [0, -40])
+@pytest.mark.parametrize("clip", COMMITTED, ids=lambda clip: clip.name)
+def test_a_clip_that_is_cut_within_speech_ends_in_voice(
+    detector: VoiceDetector, clip: Clip, decibel: int, cut: float
+) -> None:
+    pcm = (read_audio(clip.path, 60.0) * 10 ** (decibel / 20)).astype(np.int16)
+    begins, ends = spoken(pcm)
+    before = pcm[: begins + round(cut * (ends - begins))]
+    assert detector.ends_in_voice(before, ATTENDED)
+    # However much came before, and what it was.
+    assert detector.ends_in_voice(np.concatenate([noise("road", 10.0), before]), ATTENDED)
+
+
+@pytest.mark.parametrize("silence_s", [0.3, 0.5, 5.0])
+@pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: clip.name)
+def test_one_that_ends_in_silence_does_not(detector: VoiceDetector, clip: Clip, silence_s: float) -> None:
+    pcm = read_audio(clip.path, 60.0)
+    pcm = pcm[: spoken(pcm)[1]]
+    assert not detector.ends_in_voice(np.concatenate([pcm, noise("silence", silence_s)]), ATTENDED)
+
+
+@pytest.mark.parametrize("seconds", [0.8, 2.0])
+@pytest.mark.parametrize("name", NOISES)
+def test_nor_one_that_ends_in_a_noise(detector: VoiceDetector, name: str, seconds: float) -> None:
+    pcm = read_audio(COMMITTED[0].path, 60.0)
+    pcm = pcm[: spoken(pcm)[1]]
+    assert not detector.ends_in_voice(np.concatenate([pcm, noise(name, seconds)]), ATTENDED)
+
+
 @pytest.mark.parametrize("count", [0, 1, FRAME - 1, FRAME, FRAME + 1])
 def test_clips_of_a_frame_and_less(detector: VoiceDetector, count: int) -> None:
-    assert not detector.heard(np.full(count, -32768, np.int16), ATTENDED)
+    pcm = np.full(count, -32768, np.int16)
+    assert not detector.heard(pcm, ATTENDED)
+    assert not detector.ends_in_voice(pcm, ATTENDED)
+    assert detector.stretch(pcm, ATTENDED) == (0.0, 0.0)
 
 
 def test_a_cancel_is_seen_within_a_second_of_audio(detector: VoiceDetector) -> None:
