@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import termios
-import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import IO, Any
+
+from whisperd.columns import width
 
 BRIGHT, DIM, RED, PLAIN = "1", "2", "31", ""
 HIDE, SHOW, ERASE_LINE, ERASE_BELOW = "\x1b[?25l", "\x1b[?25h", "\x1b[K", "\x1b[J"
@@ -92,43 +93,6 @@ class Screen:
     def _write(self, text: str) -> None:
         self._out.write(text)
         self._out.flush()
-
-
-def width(text: str) -> int:
-    """Columns of a printable text."""
-    return sum(_columns(c) for c in text)
-
-
-def _columns(c: str) -> int:
-    if unicodedata.combining(c):
-        return 0
-    return 2 if unicodedata.east_asian_width(c) in "WF" else 1
-
-
-def wrap(text: str, columns: int) -> list[tuple[int, int]]:
-    """Where to break a text into lines of so many columns: (start, end) of each, without the space there."""
-    lines: list[tuple[int, int]] = []
-    start = used = 0
-    space = -1  # the last one of this line
-    for i, c in enumerate(text):
-        used += _columns(c)
-        if c == " ":
-            space = i
-        if used <= columns:
-            continue
-        if c == " ":
-            lines.append((start, i))
-            start, used = i + 1, 0
-        elif space >= start:
-            lines.append((start, space))
-            start = space + 1
-            used = width(text[start : i + 1])
-        else:
-            lines.append((start, i))
-            start, used = i, _columns(c)
-    if start < len(text):
-        lines.append((start, len(text)))
-    return lines
 
 
 class Keyboard:

@@ -8,7 +8,8 @@ from typing import IO, Protocol
 from typing import Final as Constant
 
 from whisperd.cli_output import print_json, printable, remark
-from whisperd.cli_screen import BRIGHT, DIM, PLAIN, RED, Line, Screen, width, wrap
+from whisperd.cli_screen import BRIGHT, DIM, PLAIN, RED, Line, Screen
+from whisperd.columns import width, wrap
 from whisperd.live_client import (
     Failed,
     Final,

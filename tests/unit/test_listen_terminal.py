@@ -22,7 +22,7 @@ from types import TracebackType
 import pytest
 from fake_daemon import STOPPED, WAIT_SECONDS, Scripted, final, partial, say
 from whisperd import cli
-from whisperd.cli_screen import wrap
+from whisperd.columns import wrap
 
 
 @pytest.fixture(autouse=True)
