@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from .audio.pcm import SAMPLE_RATE
+from .audio.pieces import join
 from .protocol import Outcome
 from .speech.types import Int16Samples, Known, Pass, Transcription
 
@@ -121,20 +122,10 @@ class Utterance:
         if not self.parts:
             return last
         parts = [*self.parts, (self.window, last)]
-        segments = []
-        for position, part in parts:
-            shift = (position - self.start) / SAMPLE_RATE
-            segments += [replace(s, start_s=s.start_s + shift, end_s=s.end_s + shift) for s in part.segments]
-        texts = [part.text for _, part in parts if part.text]
-        return replace(
-            last,
-            text=" ".join(texts),
-            audio_s=sum(part.audio_s for _, part in parts),
-            segments=tuple(segments),
-            fallbacks=sum(part.fallbacks for _, part in parts),
-            no_speech=last.no_speech if not texts else "",
-            partial=None,
-        )
+        joined = join([((position - self.start) / SAMPLE_RATE, part) for position, part in parts])
+        # With the spaces that were between while it was said; the times are those of the pass that ended it.
+        text = " ".join(part.text for _, part in parts if part.text)
+        return replace(joined, text=text, timings=last.timings, no_speech="" if text else last.no_speech)
 
     def shown(self, result: Transcription, *, whole: bool) -> Shown:
         """What is to be shown after a pass over the last window; `whole`: that window has just become a part."""

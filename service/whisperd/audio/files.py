@@ -10,13 +10,16 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final, Literal, TypeAlias
 
 import numpy as np
 
 from ..errors import AudioTooLong, BadAudio, BadFormat
 from .pcm import SAMPLE_RATE, Int16Samples, PcmFormat, mix, to_int16
 from .resample import Float32Array, Resampler
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
+"""A path, a file's content, or a stream that gives it."""
 
 BLOCK_FRAMES: Final = 65_536
 """Frames read at once: 0.2 s at 384 kHz, 4 s at 16 kHz; with 8 channels 2 MB of float32."""
@@ -29,7 +32,7 @@ _UNKNOWN_LENGTH = 0x7FFF_0000  # bytes; shorter by at most a header than the lar
 _MAX_CHUNKS = 1024  # of a WAV, looked at before its samples
 
 
-def read_audio(source: str | os.PathLike[str] | bytes | BinaryIO, max_seconds: float) -> Int16Samples:
+def read_audio(source: Source, max_seconds: float) -> Int16Samples:
     """Read a whole file as int16[n] at 16 kHz mono.
 
     Args:
@@ -43,49 +46,100 @@ def read_audio(source: str | os.PathLike[str] | bytes | BinaryIO, max_seconds: f
             all but MP3, whose headers guess); or more than `MAX_BYTES` from memory or a pipe.
         OSError: the file cannot be opened or read.
     """
+    with open_audio(source, max_seconds) as audio:
+        pcm = bytearray()  # one growing buffer: joining a list would take the result's memory twice
+        for block in audio.blocks():
+            pcm += block.tobytes()
+        return np.frombuffer(pcm, np.int16)
+
+
+@contextmanager
+def open_audio(source: Source, max_seconds: float | None = None) -> Iterator[AudioFile]:
+    """The same file block by block, as long as the block of this context manager lasts.
+
+    Args:
+        max_seconds: None for any length.
+
+    Raises:
+        As `read_audio`; what cannot be known beforehand is raised by `AudioFile.blocks`.
+    """
     import soundfile
 
-    with _opened(source) as (descriptor, name, size):
+    with _opened(source) as (descriptor, name, size), ExitStack() as stack:
         try:
-            with soundfile.SoundFile(descriptor, closefd=False) as file:
-                # After each block soundfile seeks to where the file is already, if it thinks that it can. In an
-                # MP3 that makes the decoder start anew and spoils the samples that follow.
-                file.seekable = lambda: False
-                return _read(file, name, size, max_seconds)
+            file = stack.enter_context(soundfile.SoundFile(descriptor, closefd=False))
         except soundfile.LibsndfileError as error:
             raise BadAudio(f"{name} cannot be decoded: {error.error_string}") from None
+        # After each block soundfile seeks to where the file is already, if it thinks that it can. In an
+        # MP3 that makes the decoder start anew and spoils the samples that follow.
+        file.seekable = lambda: False
+        yield AudioFile(file, name, size, max_seconds)
 
 
-def _read(file: Any, name: str, size: int, max_seconds: float) -> Int16Samples:
-    """Decode an open SoundFile whose bytes are `size`."""
-    rate: int = file.samplerate
-    try:
-        PcmFormat(rate, 4, file.channels)
-    except BadFormat as error:
-        raise BadFormat(f"{name}: {error.text}") from None
-    limit = int(max_seconds * rate)
-    promised = _promised_frames(file)
-    if promised is not None and promised > limit:
-        raise AudioTooLong(f"{name} is {promised / rate:.0f} s long; at most {max_seconds:g} s are accepted")
-    _check_wav_is_whole(file.name, name, size)
+class AudioFile:
+    """A file that is being decoded.
 
-    resampler = Resampler(rate, SAMPLE_RATE)
-    pcm = bytearray()  # one growing buffer: joining a list would take the result's memory twice
-    done = 0
-    while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
-        _check_numbers(block, name, done, rate)
-        done += len(block)
-        if done > limit:
-            raise AudioTooLong(f"{name} is longer than {max_seconds:g} s, which is the most that is accepted")
-        # Floats may be beyond full scale; those near the end of their range would overflow in the resampler.
-        mono = mix(np.clip(block, -_LOUDEST, _LOUDEST))
-        pcm += to_int16(resampler.push(mono)).tobytes()
-    if promised is not None and done < promised:
-        raise BadAudio(f"{name} is cut short: {done} of {promised} frames are there")
-    if not done:
-        raise BadAudio(f"{name} has no samples")
-    pcm += to_int16(resampler.flush()).tobytes()
-    return np.frombuffer(pcm, np.int16)
+    Args:
+        file: an open soundfile.SoundFile, whose bytes are `size`.
+        name: of it, in messages.
+        max_seconds: longest audio that is accepted; None for any length.
+
+    Attributes:
+        seconds: how long it says it is; None where only its end tells.
+
+    Raises:
+        BadAudio, BadFormat, AudioTooLong: as `read_audio`.
+    """
+
+    def __init__(self, file: Any, name: str, size: int, max_seconds: float | None) -> None:
+        self._file = file
+        self._rate: int = file.samplerate
+        self._max_seconds = max_seconds
+        self.name = name
+        try:
+            PcmFormat(self._rate, 4, file.channels)
+        except BadFormat as error:
+            raise BadFormat(f"{name}: {error.text}") from None
+        self._promised = _promised_frames(file)
+        self.seconds = None if self._promised is None else self._promised / self._rate
+        if max_seconds is not None and self.seconds is not None and self.seconds > max_seconds:
+            raise AudioTooLong(f"{name} is {self.seconds:.0f} s long; at most {max_seconds:g} s are accepted")
+        _check_wav_is_whole(file.name, name, size)
+
+    def blocks(self) -> Iterator[Int16Samples]:
+        """Its samples as int16[n] at 16 kHz mono, some seconds at a time; once.
+
+        Raises:
+            BadAudio: it cannot be decoded further, is cut short, has no samples, or samples that are not numbers.
+            AudioTooLong: it is longer than it said.
+        """
+        resampler = Resampler(self._rate, SAMPLE_RATE)
+        done = 0  # frames
+        while len(frames := self._next(done)):
+            done += len(frames)
+            if self._max_seconds is not None and done > self._max_seconds * self._rate:
+                most = f"{self._max_seconds:g} s, which is the most that is accepted"
+                raise AudioTooLong(f"{self.name} is longer than {most}")
+            # Floats may be beyond full scale; those near the end of their range would overflow in the resampler.
+            yield to_int16(resampler.push(mix(np.clip(frames, -_LOUDEST, _LOUDEST))))
+        if self._promised is not None and done < self._promised:
+            at = f"it ends at {done / self._rate:.3f} s"
+            raise BadAudio(f"{self.name} is cut short: {done} of {self._promised} frames are there, {at}")
+        if not done:
+            raise BadAudio(f"{self.name} has no samples")
+        yield to_int16(resampler.flush())
+
+    def _next(self, done: int) -> Float32Array:
+        """float32[n, channels], finite; n = 0 at the end."""
+        import soundfile
+
+        try:
+            frames: Float32Array = self._file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            at = f"from {done / self._rate:.3f} s on"
+            raise BadAudio(f"{self.name} cannot be decoded {at}: {error.error_string}") from None
+        _check_numbers(frames, self.name, done, self._rate)
+        return frames
 
 
 def _promised_frames(file: Any) -> int | None:
@@ -144,7 +198,7 @@ def _wav_data_chunk(descriptor: int) -> tuple[int, int] | None:
 
 
 @contextmanager
-def _opened(source: str | os.PathLike[str] | bytes | BinaryIO) -> Iterator[tuple[int, str, int]]:
+def _opened(source: Source) -> Iterator[tuple[int, str, int]]:
     """(descriptor, name for messages, size) of a seekable file that holds the source.
 
     What is no file, such as bytes or a pipe, goes through a memfd: soundfile reads Python's objects through
