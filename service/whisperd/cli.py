@@ -7,13 +7,11 @@ progress bar come from `rich` where it is installed and the output is a terminal
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
 import os
 import sys
-import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from whisperd import __version__
 from whisperd.cli_output import (
@@ -27,60 +25,38 @@ from whisperd.cli_output import (
     printable,
     remark,
 )
-from whisperd.cli_progress import Progress, progress
-from whisperd.client import Client, ClientError, Transcript, Unreachable
-from whisperd.errors import WhisperdError
-
-if TYPE_CHECKING:
-    from whisperd.speech.types import Int16Samples
+from whisperd.client import Client, ClientError, Unreachable
 
 __all__ = ["FAILED", "INTERRUPTED", "OK", "UNREACHABLE", "USAGE", "main"]
 
 DEFAULT_SOCKET = "/run/whisperd/whisperd.sock"
-#: For the daemon to confirm that it has stopped working for us.
-CANCEL_SECONDS = 2.0
 
 EPILOG = """\
 examples:
   whisperctl transcribe recording.wav
   whisperctl transcribe --language de *.mp3 > texts.txt
   whisperctl transcribe --json interview.flac | jq .segments
+  whisperctl transcribe --output-format srt -r films/
   arecord -d 5 -f S16_LE -r 16000 | whisperctl transcribe -
   whisperctl listen                            # speak; Ctrl-C ends
   whisperctl devices
   whisperctl --socket /tmp/whisperd.sock status
 
+whisperctl COMMAND --help tells more, with examples.
 The socket is, in this order: --socket, $WHISPERD_SOCKET_PATH, /run/whisperd/whisperd.sock.
 
 exit codes: 0 done, 1 a file or the request failed, 2 wrong usage, 3 the daemon cannot be reached, 130 Ctrl-C
 With --json, a file that failed has an object with "error" ("code", "text", "retry"); its text is on stderr too.
 """
 
-LISTEN_EPILOG = """\
-examples:
-  whisperctl listen                            what stands is bright, what may still change is dim
-  whisperctl listen --push-to-talk             Enter or Space ends what you say, and begins anew
-  whisperctl listen --once --language de       one sentence, and done: for scripts
-  whisperctl listen >> notes.txt               only final texts, one a line
-  whisperctl listen --json | jq -r 'select(.type == "partial") | .stable + .unstable'
-  whisperctl listen --device plughw:CARD=Headset
-  whisperctl listen --file talk.flac
-
-Ctrl-C ends it, and what is being said is still printed; a second Ctrl-C leaves at once.
-What becomes of the microphone, and audio that was lost, is told on stderr.
-
-exit codes: 0 ended by Ctrl-C, --once or the file's end, 1 the microphone, the file or an utterance failed,
-2 wrong usage, 3 the daemon cannot be reached, 130 a second Ctrl-C
-"""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    arguments = _parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that is not UTF-8 shows a question mark; a transcript is not lost for one letter.
             stream.reconfigure(errors="replace")
+    arguments = _parser().parse_args(argv)
     try:
         code = int(arguments.command(arguments))
         sys.stdout.flush()  # here, where a closed pipe is expected, and not when Python ends
@@ -100,6 +76,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return OK
 
 
+class _CommandParser(argparse.ArgumentParser):
+    """A command's parser.
+
+    Args:
+        fill: adds its arguments, when it is their turn: what they are made of takes long to load.
+    """
+
+    def __init__(self, *, fill: Callable[[argparse.ArgumentParser], None] | None = None, **named: Any) -> None:
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(formatter_class=formatter, allow_abbrev=False, **named)
+        self._fill = fill
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As its parent, with its arguments there."""
+        if self._fill is not None:
+            self._fill(self)
+            self._fill = None
+        return super().parse_known_args(args, namespace)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="whisperctl",
@@ -112,53 +108,34 @@ def _parser() -> argparse.ArgumentParser:
     shown = socket.replace("%", "%%")
     parser.add_argument("--socket", metavar="PATH", default=socket, help=f"the daemon's socket; default: {shown}")
     parser.add_argument("--version", action="version", version=f"whisperctl {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=_CommandParser
+    )
 
-    transcribe = commands.add_parser("transcribe", help="print what is said in audio files", allow_abbrev=False)
+    transcribe = commands.add_parser(
+        "transcribe",
+        help="print what is said in recordings, or write it to files",
+        description="Print what is said in recordings of any length, or write it to files.",
+        fill=_fill_transcribe,
+    )
     transcribe.set_defaults(command=_transcribe)
-    transcribe.add_argument("files", metavar="FILE", nargs="+", help="WAV, FLAC, OGG, MP3 …; - for standard input")
-    transcribe.add_argument("--language", metavar="CODE", help='such as en or de; "auto" detects it')
-    transcribe.add_argument("--task", choices=("transcribe", "translate"), help="translate: into English")
-    _add_json(transcribe, "a JSON object for each file, a line each")
-
     listen = commands.add_parser(
         "listen",
         help="print what is said, while it is said",
         description="Print what is said into a microphone, while it is said.",
-        epilog=LISTEN_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        fill=_fill_listen,
     )
     listen.set_defaults(command=_listen)
-    where = listen.add_mutually_exclusive_group()
-    where.add_argument(
-        "--device",
-        metavar="NAME",
-        help="capture here, from this device of ALSA (arecord -L), and send it; default: the daemon's microphone",
-    )
-    where.add_argument(
-        "--file", metavar="FILE", help="play a file at its real speed instead; - for standard input"
-    )
-    listen.add_argument("--push-to-talk", action="store_true", help="all until Enter or Space is one utterance")
-    listen.add_argument("--once", action="store_true", help="end after the first utterance")
-    listen.add_argument("--language", metavar="CODE", help='such as en or de; "auto" detects it')
-    listen.add_argument("--task", choices=("transcribe", "translate"), help="translate: into English")
-    listen.add_argument(
-        "--sensitivity",
-        choices=("relaxed", "default", "aggressive"),
-        help="how soon silence ends an utterance: aggressive is soonest",
-    )
-    _add_json(listen, "every event of docs/protocol.md, a line each")
-    devices = commands.add_parser("devices", help="the daemon's capture devices", allow_abbrev=False)
+    devices = commands.add_parser("devices", help="the daemon's capture devices")
     devices.set_defaults(command=_devices)
     _add_json(devices, "as JSON")
-    status = commands.add_parser("status", help="what the daemon is doing", allow_abbrev=False)
+    status = commands.add_parser("status", help="what the daemon is doing")
     status.set_defaults(command=_status)
     _add_json(status, "as JSON")
-    describe = commands.add_parser("describe", help="what the daemon can do (Wyoming's info)", allow_abbrev=False)
+    describe = commands.add_parser("describe", help="what the daemon can do (Wyoming's info)")
     describe.set_defaults(command=_describe)
     _add_json(describe, "as JSON on one line")
-    models = commands.add_parser("models", help="the loaded model, its languages and licence", allow_abbrev=False)
+    models = commands.add_parser("models", help="the loaded model, its languages and licence")
     models.set_defaults(command=_models)
     _add_json(models, "as JSON")
     for command in (transcribe, listen, devices, status, describe, models):
@@ -171,53 +148,25 @@ def _add_json(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--json", action="store_true", help=f"print {what}")
 
 
-# --- transcribe -------------------------------------------------------------------------------------------
+# --- speech -----------------------------------------------------------------------------------------------
+
+
+def _fill_transcribe(parser: argparse.ArgumentParser) -> None:
+    from whisperd.cli_transcribe import fill
+
+    fill(parser)
 
 
 def _transcribe(arguments: argparse.Namespace) -> int:
-    """One file after the other; one that fails does not stop the rest."""
-    result, many = OK, len(arguments.files) > 1
-    with Client(arguments.socket) as client, progress(len(arguments.files), arguments.json) as shown:
-        for name in arguments.files:
-            shown.begin(name)
-            client.connect()  # an error may have ended the connection, and that is this far and no further
-            try:
-                answer, seconds = _one(client, name, arguments, shown)
-            except KeyboardInterrupt:
-                _cancel(client)
-                raise
-            except (WhisperdError, ClientError, OSError) as error:
-                result = FAILED
-                shown.complain(name, error)
-                if isinstance(error, ClientError):
-                    client.close()
-            else:
-                shown.show(name, answer, seconds, many=many)
-    return result
+    from whisperd.cli_transcribe import run
+
+    return run(arguments)
 
 
-def _cancel(client: Client) -> None:
-    """Tell the daemon not to go on. Closing the connection does the same; this makes sure that it has."""
-    with contextlib.suppress(ClientError, KeyboardInterrupt):
-        client.cancel(timeout=CANCEL_SECONDS)
+def _fill_listen(parser: argparse.ArgumentParser) -> None:
+    from whisperd.cli_listen import fill
 
-
-def _one(client: Client, name: str, arguments: argparse.Namespace, shown: Progress) -> tuple[Transcript, float]:
-    pcm = _read(name, client.max_clip_seconds)
-    begun = time.monotonic()
-    answer = client.transcribe(
-        pcm, language=arguments.language, task=arguments.task, priority="file", on_queued=shown.queued
-    )
-    return answer, time.monotonic() - begun
-
-
-def _read(name: str, limit: float) -> Int16Samples:
-    from whisperd.audio.files import read_audio
-
-    return read_audio(sys.stdin.buffer if name == "-" else name, limit)
-
-
-# --- live speech ------------------------------------------------------------------------------------------
+    fill(parser)
 
 
 def _listen(arguments: argparse.Namespace) -> int:

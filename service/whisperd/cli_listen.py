@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from types import FrameType, TracebackType
 from typing import Any
 
+from whisperd.cli_options import add_options, chosen
 from whisperd.cli_output import FAILED, OK, complain, print_json
 from whisperd.cli_screen import Keyboard
 from whisperd.cli_sources import DeviceSource, FileSource, Source
@@ -18,12 +19,56 @@ from whisperd.cli_view import Json, Plain, Terminal, View
 from whisperd.client import Client, ClientError, Unreachable
 from whisperd.errors import WhisperdError
 from whisperd.live_client import Failed, Final, Live
+from whisperd.speech.options import CHOICES
 
 TALK_KEYS, END_KEYS = "\r\n ", "\x03\x04"
 """Enter and Space; Ctrl-D, and Ctrl-C where the terminal makes no signal of it."""
 
 FILE_SECONDS = 3600.0
 """The longest file that is played."""
+
+
+EPILOG = """\
+examples:
+  whisperctl listen                            what stands is bright, what may still change is dim
+  whisperctl listen --push-to-talk             Enter or Space ends what you say, and begins anew
+  whisperctl listen --once --language de       one sentence, and done: for scripts
+  whisperctl listen >> notes.txt               only final texts, one a line
+  whisperctl listen --json | jq -r 'select(.type == "partial") | .stable + .unstable'
+  whisperctl listen --device plughw:CARD=Headset
+  whisperctl listen --file talk.flac
+  whisperctl listen --hotwords "Anna Müller,Zoo" --initial-prompt "Two people plan a trip."
+
+Ctrl-C ends it, and what is being said is still printed; a second Ctrl-C leaves at once.
+What becomes of the microphone, and audio that was lost, is told on stderr.
+
+exit codes: 0 ended by Ctrl-C, --once or the file's end, 1 the microphone, the file or an utterance failed,
+2 wrong usage, 3 the daemon cannot be reached, 130 a second Ctrl-C
+"""
+
+
+def fill(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.usage = "whisperctl listen [OPTION …]"
+    parser.epilog = EPILOG
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--device",
+        metavar="NAME",
+        help="capture here, from this device of ALSA (arecord -L), and send it; default: the daemon's microphone",
+    )
+    where.add_argument(
+        "--file", metavar="FILE", help="play a file at its real speed instead; - for standard input"
+    )
+    parser.add_argument("--push-to-talk", action="store_true", help="all until Enter or Space is one utterance")
+    parser.add_argument("--once", action="store_true", help="end after the first utterance")
+    parser.add_argument(
+        "--sensitivity",
+        choices=("relaxed", "default", "aggressive"),
+        help="how soon silence ends an utterance: aggressive is soonest",
+    )
+    add_options(parser, [name for name, choice in CHOICES.items() if choice.live])
+    parser.add_argument("--json", action="store_true", help="print every event of docs/protocol.md, a line each")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -95,6 +140,7 @@ class _Listener:
     ) -> None:
         self._client = client
         self._arguments = arguments
+        self._options = chosen(arguments)
         self._source = source
         self._keyboard = keyboard
         self._view = view
@@ -122,14 +168,12 @@ class _Listener:
         self._client.connect()
         wish = {
             "mode": "push-to-talk" if self._arguments.push_to_talk else "hands-free",
-            "language": self._arguments.language,
-            "task": self._arguments.task,
             "vad_sensitivity": self._arguments.sensitivity,
         }
         if self._source is None:
-            live = self._client.listen(**wish)
+            live = self._client.listen(**wish, options=self._options)
         else:
-            live = self._client.stream(**wish)
+            live = self._client.stream(**wish, options=self._options)
             self._source.start()
         self._hint("Enter or Space ends the utterance" if self._talks else "Ctrl-C ends")
         return live

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from whisperd.client_errors import (
     server_error,
 )
 from whisperd.live_client import Live
-from whisperd.wire import Event, JsonObject
+from whisperd.wire import Event, JsonObject, encode
 
 if TYPE_CHECKING:
     from whisperd.audio.pcm import PcmFormat
@@ -47,6 +47,9 @@ __all__ = [
 ]
 
 SAMPLE_RATE = 16_000
+
+#: What a request says of itself; no option has such a name.
+RESERVED = frozenset(("id", "live", "mode", "name", "priority", "vad_sensitivity"))
 
 RESULT_SECONDS = 3600.0
 """For transcripts: a long file behind a queue of long files. A daemon that dies is noticed at once."""
@@ -123,6 +126,7 @@ class Client(Connection):
         language: str | None = None,
         task: str | None = None,
         priority: str | None = None,
+        options: Mapping[str, object] | None = None,
         on_queued: Callable[[int], None] | None = None,
     ) -> Transcript:
         """Send a clip and wait for its text.
@@ -132,13 +136,16 @@ class Client(Connection):
             language: code, "auto", or None for the daemon's default.
             task: "transcribe" or "translate"; None is "transcribe".
             priority: "final" (None is the same), or "file", which waits behind all that are not.
+            options: more of docs/protocol.md by name, such as {"beam_size": 5}; a None is sent, as null.
             on_queued: called with the number of requests that are served before.
 
         Raises:
             ServerError: the daemon's answer is an error.
             Unreachable: there is no answer.
+            ClientError: the options are more than the daemon reads at once.
         """
-        return self.result(self.submit(pcm, language=language, task=task, priority=priority), on_queued=on_queued)
+        request = self.submit(pcm, language=language, task=task, priority=priority, options=options)
+        return self.result(request, on_queued=on_queued)
 
     def submit(
         self,
@@ -147,13 +154,15 @@ class Client(Connection):
         language: str | None = None,
         task: str | None = None,
         priority: str | None = None,
+        options: Mapping[str, object] | None = None,
     ) -> str:
         """Send a clip and do not wait; returns its request's id. Arguments and errors as `transcribe`."""
         if pcm.dtype.kind != "i" or pcm.dtype.itemsize != 2 or pcm.ndim != 1:
             raise ValueError(f"expected int16[n], got {pcm.dtype}{list(pcm.shape)}")
         request = self._new_id()
         form = {"rate": SAMPLE_RATE, "width": 2, "channels": 1}
-        self._send(_wish("transcribe", id=request, language=language, task=task, priority=priority))
+        wish = {"language": language, "task": task, "priority": priority}
+        self._send(self._wish("transcribe", options, id=request, **wish))
         self._send(Event("audio-start", form))
         samples = pcm.astype("<i2", copy=False).tobytes()
         for start in range(0, len(samples), self._chunk_bytes):
@@ -203,13 +212,14 @@ class Client(Connection):
         language: str | None = None,
         task: str | None = None,
         vad_sensitivity: str | None = None,
+        options: Mapping[str, object] | None = None,
     ) -> Live:
         """Listen to the daemon's microphone; returns when it is open.
 
         Args:
             mode: "hands-free" (None is the same): the voice says where utterances begin and end; "push-to-talk":
                 all up to `Live.stop` is one.
-            language, task: as of `transcribe`.
+            language, task, options: as of `transcribe`; not all options are for live speech.
             vad_sensitivity: "relaxed", "default" (None is the same) or "aggressive": how soon the end of speech is
                 detected.
 
@@ -219,7 +229,7 @@ class Client(Connection):
         """
         request = self._new_id()
         wish = {"mode": mode, "language": language, "task": task, "vad_sensitivity": vad_sensitivity}
-        return self._begin_live(request, [_wish("listen", id=request, **wish)], None)
+        return self._begin_live(request, [self._wish("listen", options, id=request, **wish)], None)
 
     def stream(
         self,
@@ -229,6 +239,7 @@ class Client(Connection):
         language: str | None = None,
         task: str | None = None,
         vad_sensitivity: str | None = None,
+        options: Mapping[str, object] | None = None,
     ) -> Live:
         """The same for audio that is sent from here, with `Live.send`.
 
@@ -239,7 +250,7 @@ class Client(Connection):
         wish = {"mode": mode, "language": language, "task": task, "vad_sensitivity": vad_sensitivity}
         rate, width, channels = (SAMPLE_RATE, 2, 1) if form is None else (form.rate, form.width, form.channels)
         told = {"rate": rate, "width": width, "channels": channels}
-        begin = [_wish("transcribe", id=request, live=True, **wish), Event("audio-start", told)]
+        begin = [self._wish("transcribe", options, id=request, live=True, **wish), Event("audio-start", told)]
         return self._begin_live(request, begin, told)
 
     def _begin_live(self, request: str, begin: list[Event], form: JsonObject | None) -> Live:
@@ -256,6 +267,21 @@ class Client(Connection):
             raise
         return live
 
+    def _wish(self, event_type: str, options: Mapping[str, object] | None, **fields: str | bool | None) -> Event:
+        """An event with the fields that are wished for, and the options."""
+        chosen = dict(options or {})
+        if wrong := RESERVED & chosen.keys():
+            raise ValueError(f"{', '.join(sorted(wrong))}: no option of a clip")
+        chosen |= {name: value for name, value in fields.items() if value is not None}
+        event = Event(event_type, chosen)
+        size, most = len(encode(event).partition(b"\n")[2]), self._field(self.limits, "data_bytes", int)
+        if size > most:
+            raise ClientError(
+                f"the options are {size} bytes, whisperd takes {most} at once: a shorter prompt or fewer words, or"
+                " [limits] data_bytes in its configuration"
+            )
+        return event
+
     def _transcript(self, data: JsonObject) -> Transcript:
         return Transcript(
             text=self._field(data, "text", str),
@@ -263,8 +289,3 @@ class Client(Connection):
             audio_seconds=float(self._field(data, "audio_seconds", (int, float))),
             data=data,
         )
-
-
-def _wish(event_type: str, **fields: str | bool | None) -> Event:
-    """An event with the fields that are wished for."""
-    return Event(event_type, {name: value for name, value in fields.items() if value is not None})

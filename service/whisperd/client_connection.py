@@ -22,12 +22,13 @@ C = TypeVar("C", bound="Connection")
 CHUNK_BYTES = 32 * 1024
 """One second of audio to an event, which is half of the daemon's default limit."""
 
-DEFAULT_LIMITS: JsonObject = {"payload_bytes": 64 * 1024, "max_clip_seconds": 600.0}
+DEFAULT_LIMITS: JsonObject = {"data_bytes": 16 * 1024, "payload_bytes": 64 * 1024, "max_clip_seconds": 600.0}
 """What holds where `hello` does not say otherwise."""
 
 RECEIVE_BYTES = 64 * 1024
 MAX_DATA_BYTES = 4 << 20
-"""A transcript with its segments has some 100 bytes for each second of audio."""
+"""A transcript has some 100 bytes for each of its words. Two hours, the longest clip that a daemon can be
+configured for, have 20,000 words; ten minutes of what is no speech can have 9,000, as many as tokens."""
 
 MAX_KEPT_EVENTS = 1024
 """Answers to other requests than the one that is waited for; a daemon sends two or three to a request."""

@@ -19,8 +19,8 @@ from typing import Any
 import fake_daemon
 import pytest
 from fake_daemon import FakeEngine, serve
-from whisperd import __version__, cli
-from whisperd.audio.files import read_audio
+from whisperd import __version__, cli, recording
+from whisperd.audio.pieces import pieces
 from whisperd.config import Config, Limits
 from whisperd.speech.types import Timings, Transcription
 
@@ -107,8 +107,6 @@ def bad_files(folder: Path) -> dict[str, str]:
         str(folder / "absent.wav"): "No such file or directory",
         str(folder / "text.wav"): "Format not recognised",
         str(folder / "empty.wav"): "empty.wav",
-        str(folder): "",
-        wav(folder, "long.wav", 2 * 16_000 + 1): "2 s",
         wav(folder, "still.wav", 0): "no samples",
     }
 
@@ -145,8 +143,8 @@ def test_an_error_of_the_daemon_that_ends_the_connection_ends_one_file(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Read here with a limit that is not the daemon's, as after a reload.
-    monkeypatch.setattr(cli, "_read", lambda name, limit: read_audio(name, 1000.0))
+    # Cut here by a limit that is not the daemon's, as after a reload.
+    monkeypatch.setattr(recording, "pieces", lambda blocks, longest_s: pieces(blocks, 1000.0))
     long, good = wav(tmp_path, "long.wav", int(16_000 * seconds)), wav(tmp_path, "good.wav")
     with serve(tmp_path / "s", engine, Limits(max_clip_seconds=1.0)):
         assert cli.main(["--socket", str(tmp_path / "s"), "transcribe", long, good]) == cli.FAILED

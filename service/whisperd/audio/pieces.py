@@ -44,7 +44,7 @@ def pieces(blocks: Iterable[Int16Samples], longest_s: float) -> Iterator[Piece]:
     """Cut a recording into pieces of at most `longest_s`, each but the last at a pause.
 
     A cut is in the middle of the quietest 0.3 s of a piece's last third. The pieces put end to end are the
-    recording. Held are at most one piece and one block, and a copy of the piece that is cut: with a file's blocks less
+    recording. Held are at most a piece and a block, and a copy of the piece that is cut: with a file's blocks less
     than 16 MB for pieces of a minute.
 
     Args:
