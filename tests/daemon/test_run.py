@@ -10,8 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import soundfile
+import srt
 from daemon_process import DaemonProcess
 from speech import COMMITTED, DATA, ROOT, words
 
@@ -64,6 +67,35 @@ def test_several_files_one_of_them_bad(daemon: DaemonProcess, tmp_path: Path) ->
 def test_standard_input(daemon: DaemonProcess) -> None:
     done = whisperctl(daemon, "transcribe", "-", stdin=COMMITTED[1].path.read_bytes())
     assert words(done.stdout.decode()) == words(COMMITTED[1].text)
+
+
+def long_recording(path: Path, seconds: float) -> list[int]:
+    """Sentences in random order, far enough apart that Whisper hears each; returns which. So long at least."""
+    rng = np.random.default_rng(11)
+    spoken = [soundfile.read(clip.path, dtype="int16")[0] for clip in COMMITTED]
+    order: list[int] = []
+    parts: list[npt.NDArray[np.int16]] = []
+    while sum(map(len, parts)) < seconds * 16_000:
+        order.append(int(rng.integers(len(spoken))))
+        parts += [spoken[order[-1]], rng.integers(-3, 4, int(rng.uniform(8, 12) * 16_000), np.int16)]
+    soundfile.write(path, np.concatenate(parts), 16_000)
+    return order
+
+
+def test_a_recording_of_more_than_two_pieces_loses_no_sentence_and_doubles_none(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    order = long_recording(tmp_path / "long.flac", 250)
+    done = whisperctl(daemon, "transcribe", "-f", "srt,json", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    said = [word for i in order for word in words(COMMITTED[i].text)]
+    answer = json.loads((tmp_path / "long.json").read_text())
+    assert words(answer["text"]) == said
+    assert answer["audio_seconds"] == pytest.approx(soundfile.info(tmp_path / "long.flac").duration, abs=0.001)
+    starts = [segment["start"] for segment in answer["segments"]]
+    assert starts == sorted(starts) and starts[-1] > 240
+    cues = list(srt.parse((tmp_path / "long.srt").read_text()))
+    assert words(" ".join(cue.content for cue in cues)) == said
 
 
 def test_questions(daemon: DaemonProcess) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import fake_daemon
 import pytest
 from fake_daemon import FakeEngine, serve
-from whisperd import __version__, cli, recording
+from whisperd import __version__, cli, cli_progress, recording
 from whisperd.audio.pieces import pieces
 from whisperd.config import Config, Limits
 from whisperd.speech.types import Timings, Transcription
@@ -248,6 +248,41 @@ def test_a_terminal_without_rich(path: Path, tmp_path: Path) -> None:
     files = [wav(tmp_path, "a.wav", 5), wav(tmp_path, "b.wav", 6)]
     shown = on_a_terminal(command(path, "transcribe", *files), PYTHONPATH=before_others(tmp_path / "none"))
     assert f"{files[1]}: 6 samples" in shown and "x real time" in shown and "\x1b" not in shown
+
+
+def test_a_long_recording_tells_how_far_it_is_without_rich(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "none" / "rich").mkdir(parents=True)
+    (tmp_path / "none" / "rich" / "__init__.py").write_text("raise ImportError('not on the target')")
+    files = [wav(tmp_path, "short.wav", 5), wav(tmp_path, "long.wav", 5 * 16_000)]
+    shown = on_a_terminal(command(path, "transcribe", *files), PYTHONPATH=before_others(tmp_path / "none"))
+    assert "2 of 2, 0:04 of 0:05" in shown
+    _, _, last = shown.rpartition("\x1b[J")
+    assert last.strip("\r\n\x1b[?25h").startswith(f"{files[1]}: "), "the line is gone when the text comes"
+
+
+def test_a_long_recording_moves_the_bar() -> None:
+    pytest.importorskip("rich")
+    shown = cli_progress._Rich(2, False)
+    shown.begin("a.wav")
+    shown.advance(0.0, 100.0)  # it is answered at once
+    task = shown.bar.tasks[0]
+    assert (task.completed, task.description) == (0, "a.wav")
+    shown.begin("b\x1b.wav")
+    shown.advance(90.0, 360.0)
+    assert (task.completed, task.description) == (1.25, "1:30 of 6:00 b\\x1b.wav")
+    shown.advance(3600.0, None)
+    assert (task.completed, task.description) == (1.0, "1:00:00 b\\x1b.wav")
+    assert task.visible and task.total == 2
+
+
+def test_a_bar_for_one_recording_only_where_it_is_long() -> None:
+    pytest.importorskip("rich")
+    shown = cli_progress._Rich(1, False)
+    shown.begin("a.wav")
+    shown.advance(0.0, 120.0)
+    assert not shown.bar.tasks[0].visible
+    shown.advance(0.0, 121.0)
+    assert shown.bar.tasks[0].visible
 
 
 def test_rich_is_not_loaded_in_a_pipe(path: Path, tmp_path: Path) -> None:
