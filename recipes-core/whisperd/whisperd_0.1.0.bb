@@ -1,4 +1,5 @@
 SUMMARY = "Offline speech recognition on a Unix socket"
+SUMMARY:${PN}-http = "REST, WebSocket and the OpenAI audio API of whisperd"
 DESCRIPTION = "The daemon whisperd, which runs OpenAI's Whisper on ONNX Runtime, and its command whisperctl."
 SECTION = "multimedia"
 LICENSE = "MIT"
@@ -26,7 +27,11 @@ inherit python_flit_core systemd useradd ptest
 # Nothing else is called so; the name alone must not match another product.
 CVE_PRODUCT = "meta-whisper:whisperd"
 
+# HTTP is a package of its own: whoever installs it has the socket, and aiohttp with all that it depends on.
+PACKAGES =+ "${PN}-http"
+SYSTEMD_PACKAGES = "${PN} ${PN}-http"
 SYSTEMD_SERVICE:${PN} = "whisperd.socket whisperd.service"
+SYSTEMD_SERVICE:${PN}-http = "whisperd-http.socket"
 
 # The same as service/systemd/whisperd.sysusers makes on a PC: on a read-only root they have to be there before boot.
 USERADD_PACKAGES = "${PN}"
@@ -62,6 +67,11 @@ do_install_ptest() {
     done
 }
 
+FILES:${PN}-http += "\
+    ${PYTHON_SITEPACKAGES_DIR}/whisperd/http \
+    ${systemd_system_unitdir}/whisperd-http.socket \
+"
+
 FILES:${PN} += "\
     ${nonarch_libdir}/sysusers.d \
     ${nonarch_libdir}/tmpfiles.d \
@@ -89,6 +99,13 @@ RDEPENDS:${PN} = "\
     python3-soundfile \
     python3-tokenizers \
     python3-tomli \
+"
+
+RDEPENDS:${PN}-http = "\
+    ${PN} \
+    python3-aiohttp \
+    python3-datetime \
+    python3-netclient \
 "
 
 RDEPENDS:${PN}-ptest += "\

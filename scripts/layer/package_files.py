@@ -54,20 +54,32 @@ def installed_by_script() -> dict[str, str]:
     return {line.split()[1]: line.split()[0] for line in listing.splitlines()}
 
 
+def modules(folder: Path) -> set[str]:
+    """Where the Python files of a folder of the daemon's are installed."""
+    return {
+        f"{SITE_PACKAGES}/{path.relative_to(ROOT / 'service')}"
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix in (".py", ".typed")
+    }
+
+
+def expected_of_http() -> set[str]:
+    """Every file that the package whisperd-http has to have, and no other."""
+    units = {f"{UNITS}/whisperd-http.socket", "/lib/systemd/system-preset/98-whisperd-http.preset"}
+    return modules(ROOT / "service" / "whisperd" / "http") | units
+
+
 def expected_of_whisperd() -> set[str]:
     """Every file that the package whisperd has to have, and no other."""
     version = re.search(r'__version__ = "(.*)"', (ROOT / "service" / "whisperd" / "__init__.py").read_text())
     assert version
     metadata = f"{SITE_PACKAGES}/whisperd-{version[1]}.dist-info"
-    modules = {
-        f"{SITE_PACKAGES}/{path.relative_to(ROOT / 'service')}"
-        for path in (ROOT / "service" / "whisperd").rglob("*")
-        if path.is_file() and path.suffix in (".py", ".typed")
-    }
     made = {f"{metadata}/{name}" for name in ("INSTALLER", "METADATA", "RECORD", "WHEEL", "entry_points.txt")}
     # Which units start with the system: made by the class systemd.
     preset = "/lib/systemd/system-preset/98-whisperd.preset"
-    return {*modules, *made, *installed_by_script(), preset, "/usr/bin/whisperd", "/usr/bin/whisperctl"}
+    installed = {path for path in installed_by_script() if not path.startswith("/usr/share/doc/")}
+    all_ours = {*modules(ROOT / "service" / "whisperd"), *made, *installed, preset}
+    return {*all_ours, "/usr/bin/whisperd", "/usr/bin/whisperctl"} - expected_of_http()
 
 
 def complaints(build: Path) -> list[str]:
@@ -82,7 +94,12 @@ def complaints(build: Path) -> list[str]:
         print(f"{package}: {len(have)} files, {len(expected)} expected")
 
     same("whisperd", expected_of_whisperd())
-    modes = files(found["whisperd"])
+    same("whisperd-http", expected_of_http())
+    modes = {
+        path: mode
+        for name in ("whisperd", "whisperd-http", "whisperd-doc")
+        for path, mode in files(found[name]).items()
+    }
     for path, mode in installed_by_script().items():
         if path in modes and modes[path] != f"{_symbolic(mode)} root/root":
             wrong.append(f"{path} is {modes[path]}, the install step makes it {mode}")

@@ -67,6 +67,22 @@ def test_the_daemon_depends_on_the_packages_of_the_modules_that_it_imports() -> 
     assert set(stdlib.needed(stdlib.imports()).values()) == stdlib.rdepends(WHISPERD)
 
 
+def test_http_depends_on_what_it_alone_imports() -> None:
+    assert {"${PN}"} | stdlib.needed_by_http() == stdlib.rdepends(WHISPERD, "${PN}-http")
+    assert "python3-aiohttp" not in stdlib.rdepends(WHISPERD), "who does not install it does without"
+
+
+def test_http_is_a_package_of_its_own(bitbake: bitbake_parse.BitBake) -> None:
+    data = bitbake.recipe(WHISPERD)
+    packages = words(data, "PACKAGES")
+    assert packages.index("whisperd-http") < packages.index("whisperd"), "the first that wants a file gets it"
+    assert words(data, "SYSTEMD_PACKAGES") == ["whisperd", "whisperd-http"]
+    assert words(data, "SYSTEMD_SERVICE:whisperd-http") == ["whisperd-http.socket"]
+    files = words(data, "FILES:whisperd-http")
+    assert any(name.endswith("/whisperd/http") for name in files)
+    assert any(name.endswith("/whisperd-http.socket") for name in files)
+
+
 def test_a_module_that_nobody_packages_is_noticed() -> None:
     with pytest.raises(KeyError, match="torch"):
         stdlib.needed({"os", "torch"})
@@ -115,7 +131,11 @@ def test_users_and_groups_are_those_of_sysusers(bitbake: bitbake_parse.BitBake) 
 def test_the_units_are_those_that_the_install_step_installs(bitbake: bitbake_parse.BitBake) -> None:
     listed = (ROOT / "service" / "systemd" / "files.list").read_text()
     units = set(re.findall(r"\$\{UNITDIR\}/(\S+)", listed))
-    assert set(words(bitbake.recipe(WHISPERD), "SYSTEMD_SERVICE:whisperd")) == units
+    data = bitbake.recipe(WHISPERD)
+    started = {
+        name for package in ("whisperd", "whisperd-http") for name in words(data, f"SYSTEMD_SERVICE:{package}")
+    }
+    assert started == units
 
 
 def test_the_recipe_installs_by_the_install_step_and_nothing_of_its_own(bitbake: bitbake_parse.BitBake) -> None:

@@ -57,6 +57,8 @@ def install(root: Path) -> str:
     printed = ""
     for command in (
         [*offline, "/opt/service/install-system", "--venv"],
+        # For HTTP, which is off: the daemon is to be without it until its socket is enabled.
+        [*offline, "/usr/local/lib/whisperd/bin/pip", "install", "-q", "aiohttp"],
         ["systemd-sysusers"],
         ["systemctl", "enable", "whisperd.socket", "whisperd.service"],
         ["useradd", "--create-home", "--groups", "whisper", MEMBER],
@@ -72,7 +74,7 @@ def install(root: Path) -> str:
 
 def wanted() -> list[str]:
     """The daemon's dependencies that have wheels."""
-    return [line for line in rootfs.dependencies() if not line.startswith("sdnotify")]
+    return [line for line in rootfs.dependencies() if not line.startswith("sdnotify")] + ["aiohttp>=3.8,<4"]
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ def test_what_the_install_step_did(booted: tuple[Machine, str]) -> None:
     for installed in (
         "/usr/local/lib/systemd/system/whisperd.service",
         "/usr/local/lib/systemd/system/whisperd.socket",
+        "/usr/local/lib/systemd/system/whisperd-http.socket",
         "/usr/local/lib/sysusers.d/whisperd.conf",
         "/usr/local/lib/tmpfiles.d/whisperd.conf",
         "/etc/whisperd/whisperd.toml",

@@ -15,9 +15,11 @@ SHELLS = [["dash"], ["busybox", "sh"], ["bash", "--posix"], ["sh"]]
 INSTALLED = {
     "/usr/lib/systemd/system/whisperd.service",
     "/usr/lib/systemd/system/whisperd.socket",
+    "/usr/lib/systemd/system/whisperd-http.socket",
     "/usr/lib/sysusers.d/whisperd.conf",
     "/usr/lib/tmpfiles.d/whisperd.conf",
     "/etc/whisperd/whisperd.toml",
+    "/usr/share/doc/whisperd/whisperd-tcp.conf",
 }
 
 
@@ -85,9 +87,11 @@ def test_the_list_and_the_folders(shell: list[str], tmp_path: Path) -> None:
     assert [line.split()[:2] for line in listed.stdout.splitlines()] == [
         ["0644", f"{root}/lib/systemd/system/whisperd.service"],
         ["0644", f"{root}/lib/systemd/system/whisperd.socket"],
+        ["0644", f"{root}/lib/systemd/system/whisperd-http.socket"],
         ["0644", f"{root}/usr/local/lib/sysusers.d/whisperd.conf"],
         ["0644", f"{root}/usr/local/lib/tmpfiles.d/whisperd.conf"],
         ["0644", f"{root}/conf/whisperd/whisperd.toml"],
+        ["0644", f"{root}/usr/local/share/doc/whisperd/whisperd-tcp.conf"],
     ]
     done = install(shell, **variables)
     assert done.stdout == listed.stdout
