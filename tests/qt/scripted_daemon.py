@@ -6,6 +6,7 @@ What it is sent it prints, a JSON object a line: {"type", "data", "payload_bytes
 `disconnected` and, first of all, `listening-on`. What it reads on standard input it does, a JSON object a line:
 
     {"say": TYPE, "data": {…}}    an event to every client; "$id" in data is the id of the last request
+    {…, "words": COUNT}           the same, with a segment of so many words
     {"raw": TEXT}                 these bytes (latin-1)
     {"auto": [TYPE, …]}           which requests it answers by itself from now on
     {"close": true}               close the connections
@@ -53,6 +54,13 @@ READ_BYTES = 65536
 
 def show(event_type: str, data: dict[str, Any] | None = None, payload_bytes: int = 0) -> None:
     print(json.dumps({"type": event_type, "data": data or {}, "payload_bytes": payload_bytes}), flush=True)
+
+
+def segment(count: int) -> dict[str, Any]:
+    """As docs/protocol.md has it, with a field of a time to come."""
+    told = {"probability": 0.5, "confidence": 0.625, "new": [None]}
+    words = [{"word": f" word{i}", "start": i / 5, "end": i / 5 + 0.1, **told} for i in range(count)]
+    return {"start": 0.0, "end": count / 5, "text": "".join(w["word"] for w in words), "words": words}
 
 
 class ScriptedDaemon:
@@ -112,6 +120,8 @@ class ScriptedDaemon:
         raw = b""
         if "say" in line:
             data = {k: self.last_id if v == "$id" else v for k, v in line.get("data", {}).items()}
+            if "words" in line:
+                data["segments"] = [segment(line["words"])]
             raw = encode(Event(line["say"], data))
         if "raw" in line:
             raw = line["raw"].encode("latin-1")

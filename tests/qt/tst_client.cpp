@@ -18,6 +18,7 @@ private slots:
     void loadsUntilHello();
     void oneByteAtATime();
     void handsFree();
+    void longAnswer();
     void pushToTalk();
     void listeningIntoAnAnswerCancelsIt();
     void lateEventsAreIgnored();
@@ -162,6 +163,26 @@ void TestClient::handsFree()
     QCOMPARE(m_client->level(), 0.0);
     QVERIFY(m_daemon->hears("listen-stop"));
     QVERIFY(becomes(WhisperClient::Ready));
+}
+
+/// As many words as ten minutes can have, and fields that a later daemon may add.
+void TestClient::longAnswer()
+{
+    QSignalSpy finals(m_client.get(), &WhisperClient::finalReceived);
+    QVERIFY(startReady());
+    QVERIFY(m_client->listen());
+    QVERIFY(m_daemon->hears("listen"));
+    m_daemon->act({{QStringLiteral("say"), QStringLiteral("transcript")},
+                   {QStringLiteral("data"),
+                    QJsonObject{{QStringLiteral("id"), QStringLiteral("$id")},
+                                {QStringLiteral("text"), QStringLiteral("all of it")},
+                                {QStringLiteral("confidence"), 0.75},
+                                {QStringLiteral("languages"), QJsonObject{{QStringLiteral("en"), 1.0}}}}},
+                   {QStringLiteral("words"), 9000}});
+    QTRY_COMPARE_WITH_TIMEOUT(m_client->finalText(), QStringLiteral("all of it"), Patience);
+    QCOMPARE(m_client->state(), WhisperClient::Listening);
+    QCOMPARE(finals.size(), 1);
+    QCOMPARE(finals.last().at(2).toMap().value(QStringLiteral("confidence")), QVariant(0.75));
 }
 
 void TestClient::pushToTalk()

@@ -24,7 +24,7 @@ public:
     /// What waits to be written; a daemon that takes none of it for so long is not there any more.
     static constexpr qint64 MaxPendingBytes = 1024 * 1024;
     static constexpr qint64 MaxReadBytes = 256 * 1024;
-    /// A transcript with its segments has some 100 bytes for each second of audio.
+    /// A transcript has some 100 bytes for each of its words; ten minutes can have 9,000 of them.
     static constexpr qsizetype MaxDataBytes = 4 * 1024 * 1024;
     /// A daemon that its socket has started first loads its model.
     static constexpr std::chrono::seconds HelloTimeout{200};
