@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from whisperd.audio.files import Source, open_audio
-from whisperd.audio.pieces import joined_text, pieces, weighted
-from whisperd.client import Client, Transcript
+from whisperd.audio.pieces import Piece, joined_text, pieces, weighted
+from whisperd.client import Client, ServerError, Transcript
 
 if TYPE_CHECKING:
     from whisperd.wire import JsonObject
 
 PIECE_SECONDS: Final = 120.0
 """Long enough that its last third has a pause to cut at; short: it shows how far it is, and lets others in."""
+
+TRIES: Final = 5
+RETRY_SECONDS: Final = 2.0
+"""Between tries to have a piece answered that was refused for now: a full queue, a daemon that is restarted."""
 
 PROMPT_CHARS: Final = 800
 """Of the text so far, where it is the prompt of what follows: the decoder reads no more."""
@@ -43,7 +48,7 @@ def transcribe_recording(
 
     Raises:
         BadAudio, BadFormat, AudioTooLong, OSError: as `audio.files.open_audio`.
-        ClientError: as `Client.transcribe`.
+        ClientError: as `Client.transcribe`; what may pass is tried a few times, once there is a piece to lose.
     """
     parts: list[tuple[float, Transcript]] = []
     with open_audio(source) as audio:
@@ -51,13 +56,29 @@ def transcribe_recording(
             if on_progress is not None:
                 on_progress(piece.offset_s, audio.seconds)
             chosen = _options(options or {}, [part for _, part in parts])
-            parts.append(
-                (
-                    piece.offset_s,
-                    client.transcribe(piece.pcm, priority="file", options=chosen, on_queued=on_queued),
-                )
-            )
+            answer = _answered(client, piece, chosen, on_queued, TRIES if parts else 1)
+            parts.append((piece.offset_s, answer))
     return join_answers(parts)
+
+
+def _answered(
+    client: Client,
+    piece: Piece,
+    options: Mapping[str, object],
+    on_queued: Callable[[int], None] | None,
+    tries: int,
+) -> Transcript:
+    """The answer to a piece; where others have been answered, one refusal is not to cost them."""
+    while True:
+        try:
+            return client.transcribe(piece.pcm, priority="file", options=options, on_queued=on_queued)
+        except ServerError as error:
+            tries -= 1
+            if not error.retry or not tries:
+                raise
+        client.close()
+        time.sleep(RETRY_SECONDS)
+        client.connect()
 
 
 def _options(options: Mapping[str, object], before: Sequence[Transcript]) -> dict[str, object]:

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import whisperd.recording
 from fake_daemon import FakeEngine, serve
 from whisperd import protocol
 from whisperd.audio.pieces import join
-from whisperd.client import Client, ClientError, Transcript
+from whisperd.client import Client, ClientError, ServerError, Transcript
 from whisperd.client_connection import MAX_DATA_BYTES
 from whisperd.config import Limits
-from whisperd.errors import BadAudio
+from whisperd.errors import BadAudio, QueueFull
 from whisperd.protocol import Outcome, Request
-from whisperd.recording import PROMPT_CHARS, join_answers, transcribe_recording
+from whisperd.recording import PROMPT_CHARS, TRIES, join_answers, transcribe_recording
 from whisperd.speech.options import Options
 from whisperd.speech.types import DOUBTFUL, NO_VOICE, Segment, Timings, Transcription, Word
 
@@ -137,6 +138,40 @@ def test_an_error_in_the_middle_is_that_of_the_recording(client: Client, speaker
     with pytest.raises(BadAudio, match=r"broken\.wav: sample 240000 \(at 15\.000 s\)"):
         transcribe_recording(client, tmp_path / "broken.wav")
     assert speaker.heard, "what was before was sent already"
+
+
+@dataclass
+class Refusing(Speaker):
+    """Refuses some of its clips, by number from 0, as if the queue were full."""
+
+    refused: set[int] = field(default_factory=set)
+    asked: int = 0
+
+    def check(self, options: Options) -> None:
+        super().check(options)
+        self.asked += 1
+        if self.asked - 1 in self.refused:
+            raise QueueFull("too many are waiting")
+
+
+@pytest.mark.parametrize(("refused", "works"), [({1, 2, 5}, True), ({0}, False), (set(range(1, 9)), False)])
+def test_a_refusal_for_now_does_not_cost_what_was_answered(
+    tmp_path: Path,
+    recording: tuple[Path, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    refused: set[int],
+    works: bool,
+) -> None:
+    monkeypatch.setattr(whisperd.recording, "RETRY_SECONDS", 0.01)
+    engine = Refusing(answers=[said("one"), said("two"), said("three"), said("four")], refused=refused)
+    with serve(tmp_path / "s", engine, Limits(max_clip_seconds=2.0)), Client(tmp_path / "s") as client:
+        if works:
+            assert transcribe_recording(client, recording[0]).text == "one two three four"
+            assert len(engine.heard) == 4
+        else:
+            with pytest.raises(ServerError, match="too many are waiting"):
+                transcribe_recording(client, recording[0])
+            assert engine.asked == (1 if 0 in refused else 1 + TRIES)
 
 
 def answer_of(result: Transcription, *, words: bool) -> Transcript:
