@@ -30,6 +30,7 @@ STDLIB = {
     "hashlib": "python3-crypt",
     "hmac": "python3-netclient",
     "http": "python3-netclient",
+    "ipaddress": "python3-io",
     "json": "python3-json",
     "logging": "python3-logging",
     "secrets": "python3-netclient",
