@@ -75,7 +75,8 @@ class Machine:
         while time.monotonic() < until:
             if self._nspawn.poll() is not None:
                 raise NoMachine(f"systemd-nspawn ended with {self._nspawn.returncode}: {self._said()}")
-            self._leader = self._leader or _child(self._nspawn.pid)
+            # Anew each time: the first child only prepares, and leaves behind the one that becomes PID 1.
+            self._leader = _child(self._nspawn.pid)
             if self._leader:
                 state = self.run("systemctl", "is-system-running", check=False).stdout.strip()
                 if state in ("running", "degraded"):
