@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from whisperd.audio.files import Source
+from whisperd.audio.files import MAX_BYTES, Source
 from whisperd.cli_files import (
     ALL,
     FORMATS,
@@ -33,6 +33,8 @@ from whisperd.speech.options import CHOICES
 #: For the daemon to confirm that it has stopped working for us.
 CANCEL_SECONDS = 2.0
 
+FILES = f"WAV, FLAC, OGG, MP3 …, of any length; - for standard input, of at most {MAX_BYTES >> 20} MiB"
+
 EPILOG = """\
 examples:
   whisperctl transcribe recording.wav
@@ -43,7 +45,7 @@ examples:
   whisperctl transcribe -f srt,txt -o texts -r recordings/   a whole folder; again after Ctrl-C, it goes on
   whisperctl transcribe -f vtt --word-timestamps talk.ogg    short cues that come with their words
   whisperctl transcribe --task translate --beam-size 5 german.wav
-  ffmpeg -i film.mkv -f wav - | whisperctl transcribe -
+  ffmpeg -i film.mkv -ar 16000 -ac 1 -f wav - | whisperctl transcribe -
 
 Of a folder, what is named as a recording is transcribed: wav, flac, ogg, opus, mp3, aiff …
 A value that begins with - follows a =, as in --suppress-tokens=-1,220. Nothing is written in halves. With
@@ -57,9 +59,7 @@ def fill(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.usage = "whisperctl transcribe [OPTION …] FILE|FOLDER …"
     parser.epilog = EPILOG
-    parser.add_argument(
-        "files", metavar="FILE|FOLDER", nargs="+", help="WAV, FLAC, OGG, MP3 …; - for standard input"
-    )
+    parser.add_argument("files", metavar="FILE|FOLDER", nargs="+", help=FILES)
     add_options(parser, COMMON)
     parser.add_argument("--json", action="store_true", help="print a JSON object for each file, a line each")
     files = parser.add_argument_group("output files")

@@ -219,7 +219,7 @@ def _opened(source: Source) -> Iterator[tuple[int, str, int]]:
         memory = stack.enter_context(os.fdopen(os.memfd_create("audio"), "w+b"))
         while block := stream.read(1 << 20):
             if memory.tell() + len(block) > MAX_BYTES:
-                raise AudioTooLong(f"{name} has more than {MAX_BYTES >> 20} MiB")
+                raise AudioTooLong(f"{name} has more than {MAX_BYTES >> 20} MiB, the most of what is no file")
             memory.write(block)
         size = memory.tell()
         memory.seek(0)
