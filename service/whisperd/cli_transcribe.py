@@ -74,9 +74,7 @@ def fill(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--overwrite", action="store_true", help="write files anew that are there already")
     files.add_argument("-r", "--recursive", action="store_true", help="look into folders of folders as well")
     add_options(
-        parser.add_argument_group(
-            "decoding options", "Named as in faster-whisper; none where it is said turns something off."
-        ),
+        parser.add_argument_group("decoding options", 'Named as in faster-whisper. "none" turns a threshold off.'),
         CHOICES.keys() - set(COMMON),
     )
 
