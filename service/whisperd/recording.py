@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from whisperd.audio.files import Source, open_audio
-from whisperd.audio.pieces import Piece, joined_text, pieces, weighted
+from whisperd.audio.pieces import Piece, joined_text, pieces, weighted, within
 from whisperd.client import Client, ServerError, Transcript
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ RETRY_SECONDS: Final = 2.0
 
 PROMPT_CHARS: Final = 800
 """Of the text so far, where it is the prompt of what follows: the decoder reads no more."""
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType(
+    {"text": "", "language": None, "audio_seconds": 0.0, "segments": [], "no_speech": "no-voice"}
+)
+"""The answer where no part of a recording was meant."""
 
 _TIMES: Final = ("queue_ms", "features_ms", "encode_ms", "decode_ms", "fallbacks")
 
@@ -55,10 +61,12 @@ def transcribe_recording(
         for piece in pieces(audio.blocks(), min(PIECE_SECONDS, client.max_clip_seconds)):
             if on_progress is not None:
                 on_progress(piece.offset_s, audio.seconds)
-            chosen = _options(options or {}, [part for _, part in parts])
+            chosen = _options(options or {}, piece, [part for _, part in parts])
+            if chosen is None:
+                continue
             answer = _answered(client, piece, chosen, on_queued, TRIES if parts else 1)
             parts.append((piece.offset_s, answer))
-    return join_answers(parts)
+    return join_answers(parts) if parts else Transcript("", None, 0.0, dict(_NOTHING))
 
 
 def _answered(
@@ -81,12 +89,20 @@ def _answered(
         client.connect()
 
 
-def _options(options: Mapping[str, object], before: Sequence[Transcript]) -> dict[str, object]:
-    """What is chosen for a piece, after the answers to those before it."""
+def _options(
+    options: Mapping[str, object], piece: Piece, before: Sequence[Transcript]
+) -> dict[str, object] | None:
+    """What is chosen for a piece, after the answers to those before it; None where nothing of it is meant."""
     chosen = dict(options)
+    if isinstance(times := chosen.get("clip_timestamps"), (list, tuple)) and times:
+        chosen["clip_timestamps"] = within(times, piece.offset_s, piece.end_s)
+        if not chosen["clip_timestamps"]:
+            return None
     if not before:
         return chosen
     chosen.pop("prefix", None)
+    if chosen.get("without_timestamps") is None:
+        chosen["without_timestamps"] = False  # the recording is long, even if its last piece is not
     spoken = [answer for answer in before if answer.text]
     if not spoken:
         return chosen

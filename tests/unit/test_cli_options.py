@@ -44,6 +44,7 @@ GIVEN: dict[str, tuple[list[str], Any]] = {
     "max_new_tokens": (["--max-new-tokens", "100"], 100),
     "prepend_punctuations": (["--prepend-punctuations", "(["], "(["),
     "append_punctuations": (["--append-punctuations", ")]"], ")]"),
+    "clip_timestamps": (["--clip-timestamps", "0,0.01,0.03"], (0.0, 0.01, 0.03)),
     "multilingual": (["--multilingual"], True),
 }
 

@@ -18,7 +18,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from whisperd.audio.files import BLOCK_FRAMES, MAX_BYTES, AudioFile, open_audio, read_audio
-from whisperd.audio.pieces import Piece, join, joined_text, pieces
+from whisperd.audio.pieces import Piece, join, joined_text, pieces, within
 from whisperd.errors import AudioTooLong, BadAudio
 from whisperd.speech.types import DOUBTFUL, NO_VOICE, SILENCE, Segment, Timings, Transcription, Word
 from whisperd.utterance import Utterance
@@ -84,6 +84,24 @@ def test_a_piece_is_given_before_the_next_is_read() -> None:
     assert next(found).offset == 0
     with pytest.raises(BadAudio, match="the rest is gone"):
         next(found)
+
+
+@given(
+    st.lists(st.integers(0, 100), max_size=9, unique=True).map(sorted),
+    st.lists(st.integers(1, 99), max_size=5, unique=True).map(sorted),
+)
+def test_stretches_in_pieces_are_the_stretches_of_the_whole(times: list[int], cuts: list[int]) -> None:
+    def meant(times: list[float], length: int) -> set[int]:
+        """The seconds that are meant."""
+        pairs = zip(times[::2], [*times[1::2], length], strict=False)
+        return {second for start, end in pairs for second in range(round(start), min(round(end), length))}
+
+    found: set[int] = set()
+    for start, end in itertools.pairwise([0, *cuts, 100]):
+        part = within(times, start, end)
+        assert part == sorted(set(part)) and all(0 <= time <= end - start for time in part)
+        found |= {second + start for second in meant(part, end - start)} if part else set()
+    assert found == (meant([float(time) for time in times], 100) if times else set())
 
 
 # --- files ------------------------------------------------------------------------------------------------

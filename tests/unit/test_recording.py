@@ -131,6 +131,34 @@ def test_prompts_of_the_pieces(client: Client, speaker: Speaker, recording: tupl
     ]
 
 
+def test_stretches_are_those_of_the_recording(
+    client: Client, speaker: Speaker, recording: tuple[Path, Any]
+) -> None:
+    answer = transcribe_recording(client, recording[0], options={"clip_timestamps": [0.5, 1.0, 5.0]})
+    ends = np.cumsum([0, *map(len, (pcm for pcm, _ in speaker.heard))]) / RATE
+    assert speaker.heard[0][1].clip_timestamps == (0.5, 1.0)
+    assert len(speaker.heard) == 3, "of the second piece nothing is meant"
+    (third,), (fourth,) = (options.clip_timestamps for _, options in speaker.heard[1:])
+    starts = [segment["start"] for segment in answer.data["segments"]]
+    assert third == pytest.approx(5.0 - starts[1], abs=1e-3) and fourth == 0.0
+    assert starts[2] == pytest.approx(starts[1] + ends[2] - ends[1], abs=1e-3)
+
+
+def test_no_part_of_a_recording(client: Client, speaker: Speaker, recording: tuple[Path, Any]) -> None:
+    answer = transcribe_recording(client, recording[0], options={"clip_timestamps": [10.0]})
+    assert (answer.text, answer.audio_seconds, answer.data["segments"]) == ("", 0.0, [])
+    assert speaker.heard == []
+
+
+def test_later_pieces_have_times_even_if_they_are_short(
+    client: Client, speaker: Speaker, recording: tuple[Path, Any]
+) -> None:
+    transcribe_recording(client, recording[0])
+    transcribe_recording(client, recording[0], options={"without_timestamps": True})
+    asked = [options.without_timestamps for _, options in speaker.heard]
+    assert asked == [None, False, False, False, True, True, True, True]
+
+
 def test_an_error_in_the_middle_is_that_of_the_recording(client: Client, speaker: Speaker, tmp_path: Path) -> None:
     samples = np.zeros(int(20 * RATE))
     samples[15 * RATE] = np.nan

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 import numpy as np
@@ -74,6 +76,24 @@ def pieces(blocks: Iterable[Int16Samples], longest_s: float) -> Iterator[Piece]:
 def _cut(pcm: Int16Samples) -> int:
     first = len(pcm) * 2 // 3
     return first + quietest(pcm[first:])
+
+
+def within(times: Sequence[float], start_s: float, end_s: float) -> list[float]:
+    """Of a recording's stretches those that lie in a piece of it, in the piece's own time.
+
+    Args:
+        times: start, end, start, end … in seconds, rising; the last end may be missing, for the recording's.
+        start_s, end_s: of the piece.
+
+    Returns:
+        The same of the piece; [] where none of it is meant.
+    """
+    found: list[float] = []
+    for begin, end in zip_longest(times[::2], times[1::2], fillvalue=math.inf):
+        first, last = max(begin, start_s), min(end, end_s)
+        if first < last:
+            found += [first - start_s] if math.isinf(end) else [first - start_s, last - start_s]
+    return found
 
 
 # --- answers ----------------------------------------------------------------------------------------------
