@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from whisperd.cli_output import as_json
 from whisperd.client import ClientError, Transcript
 from whisperd.subtitles import WRITERS, Cue, cues_of_json
 
@@ -154,7 +155,7 @@ def content(name: str, form: str, answer: Transcript) -> str:
         ClientError: the answer's segments are not what they should be.
     """
     if form == JSON:
-        return json.dumps({"file": name, **answer.data}, ensure_ascii=False, indent=2) + "\n"
+        return json.dumps(as_json(name, answer.data), ensure_ascii=False, indent=2) + "\n"
     return WRITERS[form](_cues(answer))
 
 

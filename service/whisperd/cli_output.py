@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from whisperd.wire import JsonObject
 
 OK, FAILED, USAGE, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -11,6 +15,11 @@ OK, FAILED, USAGE, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
 def print_json(value: object, indent: int | None = None) -> None:
     """A JSON value to stdout, at once."""
     print(json.dumps(value, ensure_ascii=False, indent=indent), flush=True)
+
+
+def as_json(name: str, data: JsonObject) -> JsonObject:
+    """What is told of a file: the daemon's answer but for the id, which is the connection's own."""
+    return {"file": name, **{key: value for key, value in data.items() if key != "id"}}
 
 
 def complain(text: str) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from whisperd.cli_output import complain, print_json, printable, remark
+from whisperd.cli_output import as_json, complain, print_json, printable, remark
 from whisperd.cli_screen import PLAIN, Screen
 from whisperd.client import Transcript, Unreachable
 from whisperd.columns import wrap
@@ -36,8 +36,8 @@ class Progress(Protocol):
 class _Plain:
     """For pipes, files and the target: texts or JSON on stdout, how long it took and errors on stderr."""
 
-    def __init__(self, as_json: bool) -> None:
-        self._as_json = as_json
+    def __init__(self, wants_json: bool) -> None:
+        self._as_json = wants_json
 
     def begin(self, name: str) -> None:
         """Nothing: the result says it."""
@@ -51,7 +51,7 @@ class _Plain:
     def show(self, name: str, answer: Transcript, seconds: float, *, many: bool) -> None:
         """A file's text."""
         if self._as_json:
-            print_json({"file": name, **answer.data})
+            print_json(as_json(name, answer.data))
             return
         text = printable(answer.text)
         print(f"{printable(name)}: {text}" if many else text, flush=True)
@@ -85,8 +85,8 @@ class _Plain:
 class _Line(_Plain):
     """For a person at a terminal without `rich`: a line that tells how far a long recording is."""
 
-    def __init__(self, total: int, as_json: bool) -> None:
-        super().__init__(as_json)
+    def __init__(self, total: int, wants_json: bool) -> None:
+        super().__init__(wants_json)
         self._screen = Screen(sys.stderr, colour=False)
         self._total = total
         self._begun = 0
@@ -129,12 +129,12 @@ class _Line(_Plain):
 class _Rich(_Plain):
     """For a person at a terminal: a bar over files and their seconds, remarks that step back behind the text."""
 
-    def __init__(self, total: int, as_json: bool) -> None:
+    def __init__(self, total: int, wants_json: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
-        super().__init__(as_json)
+        super().__init__(wants_json)
         self._console = Console(stderr=True)
         self.bar = Bar(
             BarColumn(),
@@ -181,13 +181,13 @@ class _Rich(_Plain):
 
 
 @contextlib.contextmanager
-def progress(total: int, as_json: bool) -> Iterator[Progress]:
+def progress(total: int, wants_json: bool) -> Iterator[Progress]:
     """How to show so many files, for as long as the block lasts."""
     if sys.stdout.isatty() and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         try:
-            shown = _Rich(total, as_json)
+            shown = _Rich(total, wants_json)
         except ImportError:
-            line = _Line(total, as_json)
+            line = _Line(total, wants_json)
             try:
                 yield line
             finally:
@@ -196,7 +196,7 @@ def progress(total: int, as_json: bool) -> Iterator[Progress]:
             with shown.bar:
                 yield shown
         return
-    yield _Plain(as_json)
+    yield _Plain(wants_json)
 
 
 def _is_long(done: float, seconds: float | None) -> bool:

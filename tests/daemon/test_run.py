@@ -28,7 +28,7 @@ def whisperctl(
         [sys.executable, "-m", "whisperd.cli", "--socket", str(daemon.socket), *arguments],
         input=stdin,
         capture_output=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 
@@ -96,6 +96,17 @@ def test_a_recording_of_more_than_two_pieces_loses_no_sentence_and_doubles_none(
     assert starts == sorted(starts) and starts[-1] > 240
     cues = list(srt.parse((tmp_path / "long.srt").read_text()))
     assert words(" ".join(cue.content for cue in cues)) == said
+
+
+def test_words_with_their_times(daemon: DaemonProcess) -> None:
+    done = whisperctl(daemon, "transcribe", "--json", "--word-timestamps", str(COMMITTED[0].path))
+    answer = json.loads(done.stdout)
+    told = [word for segment in answer["segments"] for word in segment["words"]]
+    assert "".join(word["word"] for word in told).strip() == answer["text"]
+    assert words(answer["text"]) == words(COMMITTED[0].text)
+    times = [time for word in told for time in (word["start"], word["end"])]
+    assert times == sorted(times) and times[0] >= 0 and times[-1] <= answer["audio_seconds"]
+    assert all(0 < word["probability"] <= 1 and 0 < word["confidence"] <= 1 for word in told)
 
 
 def test_questions(daemon: DaemonProcess) -> None:

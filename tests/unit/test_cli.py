@@ -95,7 +95,7 @@ def test_json_is_one_object_a_line(path: Path, tmp_path: Path, capsys: pytest.Ca
         (files[0], "10 samples", "en"),
         (files[1], "20 samples", "en"),
     ]
-    assert found[0]["segments"][0]["text"] == "10 samples" and "rtf" in found[0]
+    assert found[0]["segments"][0]["text"] == "10 samples" and "rtf" in found[0] and "id" not in found[0]
     assert err == ""
 
 
