@@ -168,8 +168,8 @@ void TestClient::handsFree()
 /// As many words as ten minutes can have, and fields that a later daemon may add.
 void TestClient::longAnswer()
 {
-    QSignalSpy finals(m_client.get(), &WhisperClient::finalReceived);
     QVERIFY(startReady());
+    QSignalSpy finals(m_client.get(), &WhisperClient::finalReceived);
     QVERIFY(m_client->listen());
     QVERIFY(m_daemon->hears("listen"));
     m_daemon->act({{QStringLiteral("say"), QStringLiteral("transcript")},
