@@ -10,6 +10,7 @@ says where it stands: a daemon that runs on a guess is worse than one that does 
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -148,6 +149,59 @@ class LiveConfig:
 
 
 @dataclass(frozen=True)
+class HttpConfig:
+    """REST, WebSocket and the OpenAI audio API, for programs that speak HTTP. Off unless a socket is named."""
+
+    socket: Path | None = option(
+        None,
+        'Unix socket of the HTTP server, with the group and permissions of [socket]; "" for none. Not used when'
+        " systemd hands one over.",
+        max_bytes=MAX_SOCKET_PATH_BYTES,
+        flag="--http-socket",
+    )
+    tcp: str | None = option(
+        None,
+        'Address and port to listen on too, such as "127.0.0.1:9000"; one that other machines reach needs'
+        " token_file.",
+        pattern=r"(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\]|localhost):\d{1,5}",
+        form='an address and a port such as "127.0.0.1:9000" or "[::1]:9000"',
+    )
+    token_file: Path | None = option(
+        None,
+        "File with the token that clients over TCP have to send (Authorization: Bearer ...); the Unix socket needs"
+        " none.",
+        max_bytes=4095,
+    )
+    hosts: tuple[str, ...] = option(
+        (),
+        "Names by which clients over TCP may call this machine, beside localhost and the address itself.",
+        pattern=r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})",
+        form="the name of a host",
+    )
+    max_upload_bytes: int = option(64 << 20, "Largest body of a request.", unit="bytes", low=65536, high=1 << 30)
+    max_buffered_bytes: int = option(
+        128 << 20, "Bodies held in memory for all requests together.", unit="bytes", low=65536, high=1 << 32
+    )
+    max_audio_seconds: float = option(
+        14400.0,
+        "Longest recording; one that is longer than limits.max_clip_seconds is transcribed in pieces.",
+        unit="seconds of audio",
+        low=1,
+        high=360000,
+    )
+    max_files: int = option(16, "Files in one request.", low=1, high=1000)
+    head_seconds: float = option(
+        10.0, "The head of a request must be whole by then.", unit="seconds", low=0.1, high=3600
+    )
+    upload_seconds: float = option(
+        120.0, "The body of a request must be whole by then.", unit="seconds", low=0.1, high=3600
+    )
+    keepalive_seconds: float = option(
+        30.0, "A connection on which no further request comes is closed.", unit="seconds", low=0.1, high=3600
+    )
+
+
+@dataclass(frozen=True)
 class Limits:
     """Bounds on what clients can make the daemon hold, and for how long."""
 
@@ -219,6 +273,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     microphone: MicrophoneConfig = field(default_factory=MicrophoneConfig)
     live: LiveConfig = field(default_factory=LiveConfig)
+    http: HttpConfig = field(default_factory=HttpConfig)
     limits: Limits = field(default_factory=Limits)
     log: LogConfig = field(default_factory=LogConfig)
 
@@ -335,7 +390,7 @@ def _hint(name: str, known: Iterable[str]) -> str:
 
 def _check_together(config: Config) -> None:
     """What no option can say alone."""
-    model, limits = config.model, config.limits
+    model, limits, http = config.model, config.limits, config.http
     if model.languages and model.language not in (*model.languages, DETECT_LANGUAGE):
         allowed = ", ".join(model.languages)
         raise ConfigError(f"model.language {model.language!r} is not in model.languages ({allowed}): add it there")
@@ -344,3 +399,30 @@ def _check_together(config: Config) -> None:
             f"limits.max_buffered_seconds ({plain(limits.max_buffered_seconds)}) is less than one clip"
             f" (limits.max_clip_seconds is {plain(limits.max_clip_seconds)})"
         )
+    if http.max_buffered_bytes < http.max_upload_bytes:
+        raise ConfigError(
+            f"http.max_buffered_bytes ({http.max_buffered_bytes}) is less than one body"
+            f" (http.max_upload_bytes is {http.max_upload_bytes})"
+        )
+    if http.tcp is not None:
+        _check_address(http.tcp, has_token=http.token_file is not None)
+
+
+def _check_address(text: str, *, has_token: bool) -> None:
+    address, port = split_address(text)
+    try:
+        local = address == "localhost" or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        raise ConfigError(f"http.tcp: {address!r} is not an address") from None
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"http.tcp: {port} is not in the range 0 to 65535")
+    if not local and not has_token:
+        raise ConfigError(
+            f"http.tcp: {address} is reached by other machines: set http.token_file, or listen on 127.0.0.1"
+        )
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Address and port of http.tcp; an address of IPv6 without its brackets."""
+    address, _, port = text.rpartition(":")
+    return address.strip("[]"), int(port)

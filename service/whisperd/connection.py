@@ -35,6 +35,16 @@ MAX_TICK_SECONDS = 5.0
 _UCRED = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 
+class Guest(Protocol):
+    """A connection as the server counts it, whatever it speaks."""
+
+    def shutdown(self) -> None:
+        """Take no more requests, finish those that run, then close."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
 class Host(Protocol):
     """What a connection needs of the server that it belongs to."""
 
@@ -56,10 +66,10 @@ class Host(Protocol):
     def new_session(self) -> Session:
         """A session for a connection that is admitted."""
 
-    def admit(self, connection: Connection) -> WhisperdError | None:
+    def admit(self, connection: Guest) -> WhisperdError | None:
         """Count a new connection in, or say why not."""
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: Guest) -> None:
         """A connection has ended."""
 
     def finished(self, report: Report) -> None:
@@ -67,14 +77,18 @@ class Host(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """The asyncio side of one session."""
+    """The asyncio side of one session.
 
-    def __init__(self, host: Host, loop: asyncio.AbstractEventLoop) -> None:
+    Args:
+        peer: who is at the other end, for the log; by default whoever the kernel says.
+    """
+
+    def __init__(self, host: Host, loop: asyncio.AbstractEventLoop, peer: str = "") -> None:
         self._host = host
         self._loop = loop
         self._session = host.new_session()
         self._jobs: dict[int, Job] = {}
-        self._peer = "?"
+        self._peer = peer
         self._closing = False
         self._last_bytes = self._event_began = host.clock()
         self._events = 0
@@ -89,7 +103,7 @@ class Connection(asyncio.Protocol):
         """Count in, or refuse with an error that says why."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=self._host.limits.write_buffer_bytes)
-        self._peer = _peer(self._transport.get_extra_info("socket"))
+        self._peer = self._peer or peer_of(self._transport.get_extra_info("socket"))
         refusal = self._host.admit(self)
         if refusal is not None:
             log.warning("connection from %s refused: %s", self._peer, refusal.code)
@@ -165,7 +179,7 @@ class Connection(asyncio.Protocol):
                 self._host.scheduler.cancel(self._jobs[action.key])
             elif isinstance(action, Report):
                 self._host.finished(action)
-                log.info("%s", _line(self._peer, action))
+                log.info("%s", log_line(self._peer, action))
             elif isinstance(action, Listen):
                 self._ear = _Ear(self._host.mic, self._hear, self._loop)
             elif isinstance(action, Unlisten):
@@ -297,7 +311,7 @@ class _Ear:
         self._tell(self, lambda session: session.microphone_restored())
 
 
-def _peer(sock: socket.socket) -> str:
+def peer_of(sock: socket.socket) -> str:
     """Who is at the other end, by the kernel's word (SO_PEERCRED)."""
     try:
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
@@ -307,7 +321,7 @@ def _peer(sock: socket.socket) -> str:
     return f"uid={uid} pid={pid}"
 
 
-def _line(peer: str, report: Report) -> str:
+def log_line(peer: str, report: Report) -> str:
     """The log's line for a request. Never its words: it is a microphone in a car."""
     parts = [f"request {peer} id={report.request_id or '-'} outcome={report.outcome} audio={report.audio_s:.2f}s"]
     if report.job is not None:

@@ -45,17 +45,20 @@ class OwnSocket:
                 self.path.unlink()
 
 
-def bind(config: SocketConfig) -> OwnSocket:
+def bind(config: SocketConfig, key: str = "socket.path") -> OwnSocket:
     """Listen at the configured path, with the configured group and mode from the first connection on.
+
+    Args:
+        key: the option that names the path, for messages.
 
     Raises:
         ConfigError: the path is too long, its folder is missing, it is not ours to use, or the group is not
             ours to give.
     """
     path = config.path
-    check(config)
-    with _only_one_at_a_time(path):
-        if _is_stale(path):
+    check(config, key)
+    with _only_one_at_a_time(path, key):
+        if _is_stale(path, key):
             path.unlink()
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -79,14 +82,14 @@ def bind(config: SocketConfig) -> OwnSocket:
         return own
 
 
-def check(config: SocketConfig) -> None:
+def check(config: SocketConfig, key: str = "socket.path") -> None:
     """Find out early what `bind` would find out late, after the model is loaded.
 
     Raises:
         ConfigError: as `bind`.
     """
     group_id(config.group)
-    _is_stale(config.path)
+    _is_stale(config.path, key)
 
 
 def group_id(group: str | None) -> int | None:
@@ -122,20 +125,20 @@ def _open_to_clients(own: OwnSocket, config: SocketConfig) -> None:
         raise ConfigError(f"cannot listen on {own.path}: {error.strerror}") from None
 
 
-def _is_stale(path: Path) -> bool:
+def _is_stale(path: Path, key: str) -> bool:
     """True for a socket file that nobody listens on, False for nothing there; anything else raises."""
     if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
-        raise ConfigError(f"socket.path: longer than {MAX_SOCKET_PATH_BYTES} bytes: {path}")
+        raise ConfigError(f"{key}: longer than {MAX_SOCKET_PATH_BYTES} bytes: {path}")
     try:
         if not path.parent.is_dir():
-            raise ConfigError(f"socket.path: there is no folder {path.parent}: make it, or choose another path")
+            raise ConfigError(f"{key}: there is no folder {path.parent}: make it, or choose another path")
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise ConfigError(f"socket.path: cannot look at {path}: {error.strerror}") from None
+        raise ConfigError(f"{key}: cannot look at {path}: {error.strerror}") from None
     if not stat.S_ISSOCK(mode):
-        raise ConfigError(f"socket.path: {path} exists and is not a socket; it is left as it is")
+        raise ConfigError(f"{key}: {path} exists and is not a socket; it is left as it is")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(PROBE_SECONDS)
         try:
@@ -145,19 +148,19 @@ def _is_stale(path: Path) -> bool:
         except FileNotFoundError:
             return False
         except PermissionError:
-            raise ConfigError(f"socket.path: {path} belongs to another user") from None
+            raise ConfigError(f"{key}: {path} belongs to another user") from None
         except OSError:
             pass  # a full backlog or a time-out: there is somebody
-    raise ConfigError(f"socket.path: another daemon listens on {path} already")
+    raise ConfigError(f"{key}: another daemon listens on {path} already")
 
 
 @contextlib.contextmanager
-def _only_one_at_a_time(path: Path) -> Iterator[None]:
+def _only_one_at_a_time(path: Path, key: str) -> Iterator[None]:
     """Lock the folder: of two daemons that find one stale file, the later must see the other's socket."""
     try:
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise ConfigError(f"socket.path: cannot open the folder {path.parent}: {error.strerror}") from None
+        raise ConfigError(f"{key}: cannot open the folder {path.parent}: {error.strerror}") from None
     try:
         give_up = time.monotonic() + LOCK_SECONDS
         while True:
@@ -166,7 +169,7 @@ def _only_one_at_a_time(path: Path) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > give_up:
-                    raise ConfigError(f"socket.path: another program holds a lock on {path.parent}") from None
+                    raise ConfigError(f"{key}: another program holds a lock on {path.parent}") from None
                 time.sleep(0.05)
         yield
     finally:

@@ -7,6 +7,7 @@ one arena has freed another cannot use: over 30 s windows that costs tens of meg
 from __future__ import annotations
 
 import ctypes
+import os
 
 _M_ARENA_MAX = -8  # malloc.h
 
@@ -25,3 +26,12 @@ def trim() -> bool:
         return bool(ctypes.CDLL(None).malloc_trim(0))
     except AttributeError:
         return False
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process; 0 where the kernel does not tell."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return 0

@@ -208,7 +208,7 @@ class Reloader:
         changed = ", ".join(_changed(old, new))
         log.info("reloaded: %s", f"changed {changed}" if changed else "the configuration is the same")
         for key in _changed(old, new):
-            if key.startswith("socket."):
+            if key.startswith(("socket.", "http.")):
                 log.warning("%s takes effect at the next start: the daemon goes on listening where it does", key)
             elif key == "live.policy" and prepared.engine is None:
                 log.warning("%s takes effect with the next model that is loaded, or the next start", key)

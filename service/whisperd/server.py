@@ -24,7 +24,7 @@ from .actions import NO_SPEECH, TRANSCRIBED, Report
 from .audio.devices import devices
 from .audio.microphone import Microphone
 from .clip import Budget
-from .connection import Connection, shutting_down
+from .connection import Connection, Guest, shutting_down
 from .errors import TooManyConnections, WhisperdError
 from .live import LiveStream
 from .protocol import Mode
@@ -65,10 +65,11 @@ class Server:
         self.scheduler = scheduler
         self.limits = limits
         self.clock = clock
-        self._budget = Budget(limits.max_buffered_seconds)
+        self.budget = Budget(limits.max_buffered_seconds)
+        self.observers: list[Callable[[Report], object]] = []  # told of each request's end
         self.mic = Microphone(microphone)
         self._endpoints = endpoints or EndpointSettings()
-        self._connections: set[Connection] = set()
+        self._connections: set[Guest] = set()
         self._listening: list[asyncio.Server] = []
         self._begun = clock()
         self._requests = 0
@@ -85,20 +86,26 @@ class Server:
         self.limits = limits
         self._endpoints = endpoints
         self.mic.device = microphone
-        self._budget.resize(limits.max_buffered_seconds)
+        self.budget.resize(limits.max_buffered_seconds)
 
     # --- life ---------------------------------------------------------------------------------------------
 
     async def start(self, sockets: Iterable[socket.socket]) -> None:
         """Begin to accept. The sockets are bound (and may listen already, as systemd's do)."""
         loop = asyncio.get_running_loop()
+        await self.listen(sockets, lambda: Connection(self, loop))
+
+    async def listen(self, sockets: Iterable[socket.socket], factory: Callable[[], asyncio.Protocol]) -> None:
+        """Accept on more sockets, Unix or TCP, whose connections speak what the factory makes."""
+        loop = asyncio.get_running_loop()
         # From 3.13 on asyncio removes the path of a socket that it closes; it is whoever bound it who does that.
         keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         for sock in sockets:
             sock.setblocking(False)
-            server = await loop.create_unix_server(
-                lambda: Connection(self, loop), sock=sock, backlog=listen.BACKLOG, **keep
-            )
+            if sock.family == socket.AF_UNIX:
+                server = await loop.create_unix_server(factory, sock=sock, backlog=listen.BACKLOG, **keep)
+            else:
+                server = await loop.create_server(factory, sock=sock, backlog=listen.BACKLOG)
             self._listening.append(server)
 
     async def stop(self) -> bool:
@@ -110,8 +117,8 @@ class Server:
         self._stopping = True
         for server in self._listening:
             server.close()
-        for connection in list(self._connections):
-            connection.shutdown()
+        for guest in list(self._connections):
+            guest.shutdown()
         loop = asyncio.get_running_loop()
         abort = min(ABORT_SECONDS, self.limits.stop_seconds / 2)
         grace = self.limits.stop_seconds - abort
@@ -123,8 +130,8 @@ class Server:
             try:
                 await asyncio.wait_for(self._ended.wait(), FLUSH_SECONDS)
             except asyncio.TimeoutError:
-                for connection in list(self._connections):
-                    connection.abort()
+                for guest in list(self._connections):
+                    guest.abort()
                 await asyncio.sleep(0)
         return ended
 
@@ -148,7 +155,7 @@ class Server:
             "connections": len(self._connections),
             "requests": self._requests,
             "failed": self._failed,
-            "buffered_seconds": round(self._budget.held_s, 3),
+            "buffered_seconds": round(self.budget.held_s, 3),
             "listening": self.mic.listeners,
             "microphone_samples": self.mic.samples,
             "microphone_lost": self.mic.lost,
@@ -166,6 +173,10 @@ class Server:
     def check(self, options: Options) -> None:
         """Raise UnknownLanguage or UnknownTask for options that the model cannot serve."""
         self.scheduler.check(options)
+
+    def new_endpointer(self) -> Endpointer:
+        """Finds speech with the settings and the network of now."""
+        return Endpointer(self._endpoints, self.scheduler.voice)
 
     @property
     def microphone(self) -> str:
@@ -189,9 +200,9 @@ class Server:
 
     def new_session(self) -> Session:
         """A session that shares the daemon's budget."""
-        return Session(self, self.limits, self._budget)
+        return Session(self, self.limits, self.budget)
 
-    def admit(self, connection: Connection) -> WhisperdError | None:
+    def admit(self, connection: Guest) -> WhisperdError | None:
         """Count a connection in, or say why not."""
         if self._stopping:
             return shutting_down()
@@ -200,7 +211,7 @@ class Server:
         self._connections.add(connection)
         return None
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: Guest) -> None:
         """A connection has ended; one that was not admitted does not count."""
         self._connections.discard(connection)
         if not self._connections:
@@ -210,3 +221,5 @@ class Server:
         """Count a request."""
         self._requests += 1
         self._failed += report.outcome not in (TRANSCRIBED, NO_SPEECH)
+        for observer in self.observers:
+            observer(report)

@@ -102,6 +102,7 @@ def test_every_default_is_a_value_that_is_accepted(wanted: Option) -> None:
     given = (
         list(value) if isinstance(value, tuple) else str(value) if isinstance(value, (Path, FileMode)) else value
     )
+    given = "" if given is None else given
     assert check(wanted, given, "here") == value
 
 
@@ -118,7 +119,7 @@ def test_frozen() -> None:
     ("text", "says"),
     [
         ("[modle]\n", "unknown section 'modle'; did you mean 'model'?"),
-        ("[x]\n", "unknown section 'x'; known: socket, model, microphone, live, limits, log"),
+        ("[x]\n", "unknown section 'x'; known: socket, model, microphone, live, http, limits, log"),
         ("threads = 1\n", "unknown key 'threads'"),
         ("model = 1\n", "'model' is a section, written as [model]"),
         ("[[model]]\nthreads = 1\n", "'model' is a section, written as [model]"),
@@ -226,6 +227,38 @@ def test_values_that_do_not_go_together() -> None:
     assert told.startswith("limits.max_buffered_seconds (10) is less than one clip")
     both = {"WHISPERD_LIMITS_MAX_BUFFERED_SECONDS": "10", "WHISPERD_LIMITS_MAX_CLIP_SECONDS": "10"}
     assert load(environ=both).limits.max_buffered_seconds == 10
+    told = refused(environ={"WHISPERD_HTTP_MAX_BUFFERED_BYTES": "65536"})
+    assert told == "http.max_buffered_bytes (65536) is less than one body (http.max_upload_bytes is 67108864)"
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:9000", "127.8.8.8:1", "[::1]:9000", "localhost:9000", "127.0.0.1:0"]
+)
+def test_addresses_of_this_machine_alone_need_no_token(address: str) -> None:
+    assert load(environ={"WHISPERD_HTTP_TCP": address}).http.tcp == address
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:9000", "192.168.1.2:9000", "[::]:9000", "[fe80::1]:9000"])
+def test_addresses_that_others_reach_need_a_token(address: str) -> None:
+    told = refused(environ={"WHISPERD_HTTP_TCP": address})
+    assert told.endswith("is reached by other machines: set http.token_file, or listen on 127.0.0.1")
+    both = {"WHISPERD_HTTP_TCP": address, "WHISPERD_HTTP_TOKEN_FILE": "/t"}
+    assert load(environ=both).http.tcp == address
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("9000", "'9000' is not an address and a port"),
+        ("127.0.0.1", "is not an address and a port"),
+        ("example.org:80", "is not an address and a port"),
+        ("127.0.0.1:65536", "65536 is not in the range 0 to 65535"),
+        ("999.0.0.1:80", "'999.0.0.1' is not an address"),
+        ("[::1:80", "is not an address and a port"),
+    ],
+)
+def test_what_is_no_address(address: str, says: str) -> None:
+    assert says in refused(environ={"WHISPERD_HTTP_TCP": address})
 
 
 # --- threads --------------------------------------------------------------------------------------------------
