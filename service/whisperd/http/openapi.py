@@ -1,0 +1,202 @@
+"""The OpenAPI 3.0 document, made of the same declarations that the server reads requests with. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from .. import __version__
+from ..speech.options import CHOICES, Choice
+from . import fields, problems, schemas
+from .schemas import ref
+
+Json = dict[str, Any]
+
+_MULTIPART: Final = "multipart/form-data"
+_AUDIO: Final = "a recording: WAV, FLAC, OGG, MP3 and what else libsndfile reads"
+
+#: What each kind of request may be refused with, beside what any may.
+_ANY: Final = (400, 401, 403, 404, 405, 408, 503)
+_UPLOAD: Final = (*_ANY, 413, 415, 422, 500)
+
+
+def document() -> Json:
+    """The whole document."""
+    return {
+        "openapi": "3.0.3",
+        "info": {
+            "title": "whisperd",
+            "version": __version__,
+            "description": "Offline speech recognition with Whisper. docs/http.md is its manual.",
+            "license": {"name": "MIT"},
+        },
+        "servers": [{"url": "/", "description": "a Unix socket, or an address of this machine"}],
+        "paths": {
+            "/": _get("Name and version", "Greeting"),
+            "/openapi.json": {"get": _operation("This document", {"200": _json({"type": "object"})})},
+            "/health": {"get": _health()},
+            "/status": _get("What the daemon does, and how much of it", "Status"),
+            "/model/info": _get("The loaded model", "Model"),
+            "/metrics": {"get": _operation("For Prometheus", {"200": _text("text/plain")})},
+            "/stream": {"get": _stream()},
+            "/transcribe": {"post": _transcribe()},
+            "/transcribe/base64": {"post": _base64()},
+            "/v1/models": _get("The models that OpenAI's clients may name", "OpenAiModels"),
+            "/v1/models/{model}": {"get": _openai_model()},
+            "/v1/audio/transcriptions": {"post": _openai("Transcribe, as OpenAI's API does")},
+            "/v1/audio/translations": {"post": _openai("Translate into English, as OpenAI's API does")},
+        },
+        "components": {
+            "schemas": schemas.SCHEMAS,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        # The Unix socket needs none, nor does TCP where no token is configured.
+        "security": [{}, {"token": []}],
+    }
+
+
+# --- operations -----------------------------------------------------------------------------------------------
+
+
+def _get(summary: str, schema: str) -> Json:
+    return {"get": _operation(summary, {"200": _json(ref(schema))})}
+
+
+def _health() -> Json:
+    answers = {"200": _json(ref("Health")), "503": _json(ref("Health"))}
+    answers["503"]["content"].update(_problem(503)["content"])
+    return _operation("503 while the model is loaded, or the worker is stuck", answers)
+
+
+def _stream() -> Json:
+    described = _operation(
+        "A WebSocket: samples in, texts out while somebody speaks",
+        {"101": {"description": "the WebSocket begins"}},
+    )
+    described["parameters"] = [
+        {"name": "Upgrade", "in": "header", "required": True, "schema": {"type": "string", "enum": ["websocket"]}}
+    ]
+    return described
+
+
+def _transcribe() -> Json:
+    files: Json = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
+    properties = {
+        fields.FILE: {**files, "description": f"{_AUDIO}; several are answered one by one"},
+        **_form(fields.EXTRAS),
+        **_form(CHOICES),
+    }
+    answers = {"200": _json({"oneOf": [ref("Transcription"), ref("Batch")]})}
+    return _with_body(
+        _operation("Transcribe recordings", answers, _UPLOAD), _MULTIPART, properties, (fields.FILE,)
+    )
+
+
+def _base64() -> Json:
+    properties = {
+        fields.FILE_BASE64: {"type": "string", "format": "byte", "minLength": 4, "description": _AUDIO},
+        **_members(fields.EXTRAS),
+        **_members(CHOICES),
+    }
+    described = _operation("Transcribe a recording in JSON", {"200": _json(ref("Transcription"))}, _UPLOAD)
+    return _with_body(described, "application/json", properties, (fields.FILE_BASE64,))
+
+
+def _openai_model() -> Json:
+    described = _operation("One of them", {"200": _json(ref("OpenAiModel"))}, problem="OpenAiProblem")
+    described["parameters"] = [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}]
+    return described
+
+
+def _openai(summary: str) -> Json:
+    many = {"type": "array", "items": {"type": "string", "enum": list(fields.GRANULARITIES)}}
+    properties = {
+        fields.FILE_OPENAI: {"type": "string", "format": "binary", "description": _AUDIO},
+        **_form(fields.OPENAI),
+        fields.OPENAI_MANY: {**many, "description": "of verbose_json: what has times"},
+        **_form(fields.OPENAI_CHOICES),
+    }
+    answer = _json({"oneOf": [ref("OpenAiVerbose"), ref("OpenAiText")]})
+    for kind in ("text/plain", "application/x-subrip", "text/vtt", "text/event-stream"):
+        answer["content"].update(_text(kind)["content"])
+    described = _operation(summary, {"200": answer}, _UPLOAD, problem="OpenAiProblem")
+    return _with_body(described, _MULTIPART, properties, (fields.FILE_OPENAI,))
+
+
+# --- parts ----------------------------------------------------------------------------------------------------
+
+
+def _operation(
+    summary: str, answers: Mapping[str, Json], refusals: tuple[int, ...] = _ANY, *, problem: str = "Problem"
+) -> Json:
+    refused = {str(status): _problem(status, problem) for status in sorted(set(refusals))}
+    return {"summary": summary, "responses": {**refused, **answers}}
+
+
+def _with_body(operation: Json, kind: str, properties: Json, required: tuple[str, ...]) -> Json:
+    schema = {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+    content: Json = {"schema": schema}
+    if kind == _MULTIPART:
+        content["encoding"] = {
+            name: {"style": "form", "explode": name == fields.OPENAI_MANY}
+            for name, property_ in properties.items()
+            if property_.get("type") == "array" and name != fields.FILE
+        }
+    return {**operation, "requestBody": {"required": True, "content": {kind: content}}}
+
+
+def _members(choices: Mapping[str, Choice]) -> Json:
+    """As JSON has them: one item may stand for a list of it."""
+    return {name: _member(choice) for name, choice in choices.items()}
+
+
+def _member(choice: Choice) -> Json:
+    schema = choice.schema()
+    if choice.many and choice.default:
+        schema["minItems"] = 1
+    return schema
+
+
+def _form(choices: Mapping[str, Choice]) -> Json:
+    """As a form has them: as texts, and lists with commas between."""
+    return {name: _field(choice) for name, choice in choices.items()}
+
+
+def _field(choice: Choice) -> Json:
+    schema = _member(choice)
+    schema.pop("nullable", None)
+    if not choice.many:
+        return schema
+    # OpenAPI 3.0 has no list with commas in a multipart form: a text, and what is in it in words.
+    items = schema.pop("items")
+    count = f"up to {choice.many}, with commas between"
+    described = f"{choice.doc}; {count}; each: {', '.join(f'{k} {v}' for k, v in items.items())}"
+    default = "" if choice.default is None else ",".join(str(item) for item in choice.default)
+    text: Json = {"type": "string", "description": described, "default": default}
+    if choice.kind in (int, float):
+        number = r"-?[0-9]{1,3}" if choice.kind is int else r"[01](\.[0-9]{1,6})?"
+        text["pattern"] = rf"^{number}(,{number}){{0,{choice.many - 1}}}$"
+    else:
+        text["maxLength"] = choice.longest
+    return text
+
+
+def _json(schema: Json) -> Json:
+    return {"description": "done", "content": {"application/json": {"schema": schema}}}
+
+
+def _text(kind: str) -> Json:
+    return {"description": "done", "content": {kind: {"schema": {"type": "string"}}}}
+
+
+def _problem(status: int, schema: str = "Problem") -> Json:
+    codes = sorted(code for code, known in problems.STATUSES.items() if known == status) or ["internal"]
+    return {
+        "description": f"refused: {', '.join(codes)}",
+        "content": {problems.CONTENT_TYPE: {"schema": ref(schema)}},
+    }
