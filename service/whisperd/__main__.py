@@ -25,6 +25,7 @@ from whisperd.errors import ConfigError, WhisperdError
 if TYPE_CHECKING:
     import socket
 
+    from whisperd.http.front import Front
     from whisperd.reload import Running
     from whisperd.scheduler import Scheduler
     from whisperd.server import Server
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("whisperd")
 
 OK, FAILED, FORCED = 0, 1, 130
+
+HTTP_SOCKET = "http"
+"""FileDescriptorName= of the socket unit for HTTP."""
 
 STATUS_SECONDS = 5.0
 """How often the line for `systemctl status` is looked at, where no watchdog asks for more."""
@@ -88,6 +92,11 @@ def check(settings: config.Config) -> int:
     """Check all that can be checked without serving; prints what is good, raises for what is not."""
     listen.group_id(settings.socket.group)
     print("configuration: good")
+    if wants_http(settings):
+        from whisperd.http import front
+
+        front.check(settings)
+        print("HTTP: good")
     manifest = _checked_bundle(settings.model)
     print(f"model: good ({manifest.name}, {manifest.precision}, {settings.model.path})")
     if vad := _vad_file(settings.model):
@@ -105,10 +114,12 @@ def run(settings: config.Config, read_again: Callable[[], config.Config]) -> NoR
 
     logs.set_up(settings.log, os.environ)
     own: listen.OwnSocket | None = None
+    front: Front | None = None
 
     def clean_up() -> None:
-        if own:
-            own.remove()
+        for made in (own, front):
+            if made:
+                made.remove()
 
     def leave(signum: int, frame: Any) -> NoReturn:
         # There is nothing to finish yet. No exception: one that is raised while a module is compiled, or within
@@ -125,19 +136,30 @@ def run(settings: config.Config, read_again: Callable[[], config.Config]) -> NoR
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # one that comes now is for later, and not lost
     notifier = systemd.Notifier()
     watchdog_seconds = systemd.watchdog_interval(os.environ, os.getpid())
-    handed_over = systemd.listeners(os.environ, os.getpid())
+    listeners = systemd.listeners(os.environ, os.getpid())
+    handed_over = [listener.socket for listener in listeners if listener.name != HTTP_SOCKET]
+    for_http = [listener.socket for listener in listeners if listener.name == HTTP_SOCKET]
     if not handed_over:
         listen.check(settings.socket)
 
     memory.use_one_arena()
-    scheduler, manifest = _started(settings, notifier)
-    own = None if handed_over else listen.bind(settings.socket)
-    sockets = [own.socket] if own else [listener.socket for listener in handed_over]
     try:
+        if for_http or wants_http(settings):
+            from whisperd.http.front import Front
+
+            front = Front(settings, for_http)  # from now on it tells that the model is not there yet
+        scheduler, manifest = _started(settings, notifier)
+        own = None if handed_over else listen.bind(settings.socket)
+        sockets = [own.socket] if own else handed_over
         maker = _Maker(Running(settings, manifest), read_again)
-        asyncio.run(_serve(maker, scheduler, sockets, _Signs(notifier, watchdog_seconds), clean_up))
+        asyncio.run(_serve(maker, scheduler, sockets, front, _Signs(notifier, watchdog_seconds), clean_up))
     finally:
         clean_up()
+
+
+def wants_http(settings: config.Config) -> bool:
+    """Whether a socket for HTTP is configured."""
+    return settings.http.socket is not None or settings.http.tcp is not None
 
 
 def _started(settings: config.Config, notifier: Notifier) -> tuple[Scheduler, Manifest]:
@@ -213,6 +235,7 @@ async def _serve(
     maker: _Maker,
     scheduler: Scheduler,
     sockets: Sequence[socket.socket],
+    front: Front | None,
     signs: _Signs,
     clean_up: Callable[[], None],
 ) -> NoReturn:
@@ -239,10 +262,13 @@ async def _serve(
     if not _has_terminal():
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.request)
     await server.start(sockets)
+    if front:
+        await front.serve(server)
     giving = asyncio.create_task(signs.give(server, scheduler))
     reloading = asyncio.create_task(reloader.serve(lambda: _status_line(server)))
     signs.notifier.ready(_status_line(server))
-    log.info("ready on %s", " ".join(map(_name, sockets)))
+    listening = [*sockets, *(front.sockets if front else ())]
+    log.info("ready on %s", " ".join(map(_name, listening)))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     stopped = asyncio.create_task(stop.wait())
@@ -268,6 +294,8 @@ async def _serve(
 
 def _name(listening: socket.socket) -> str:
     name = listening.getsockname()
+    if isinstance(name, tuple):
+        return f"http://{name[0]}:{name[1]}" if ":" not in name[0] else f"http://[{name[0]}]:{name[1]}"
     return name if isinstance(name, str) else "@" + os.fsdecode(name[1:])  # abstract, written as systemd does
 
 
