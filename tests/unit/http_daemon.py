@@ -100,13 +100,15 @@ def serve(
     *,
     tcp: bool = False,
     token: str | None = None,
+    let_go: bool = True,
 ) -> Iterator[Running]:
-    """Serve on a thread of its own until the block ends."""
+    """Serve on a thread of its own until the block ends; then the engine is let go, if it is held."""
     engine = engine or TalkingEngine()
     loop = asyncio.new_event_loop()
-    scheduler = Scheduler(engine)
+    limits = limits or Limits()
+    scheduler = Scheduler(engine, max_queue=limits.max_queue)
     scheduler.start()
-    server = Server(scheduler, limits or Limits())
+    server = Server(scheduler, limits)
     unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     unix.bind(str(path))
     listening = [socket.create_server(("127.0.0.1", 0))] if tcp else []
@@ -123,7 +125,8 @@ def serve(
     try:
         yield Running(path, engine, server, http, url)
     finally:
-        engine.hold.set()
+        if let_go:
+            engine.hold.set()
         asyncio.run_coroutine_threadsafe(server.stop(), loop).result(WAIT_SECONDS)
         asyncio.run_coroutine_threadsafe(http.close(), loop).result(WAIT_SECONDS)
         loop.call_soon_threadsafe(loop.stop)

@@ -85,6 +85,7 @@ class Gate(asyncio.Protocol):
         stopping: the connection is to be closed behind the answer that is being made.
         peer: who is at the other end, for the log.
         reported: the running request has been counted.
+        request_id: what the log calls it.
     """
 
     def __init__(self, host: Host, settings: HttpConfig, make: Callable[[], Handler], *, tcp: bool) -> None:
@@ -93,6 +94,7 @@ class Gate(asyncio.Protocol):
         self.stopping = False
         self.peer = "?"
         self.reported = False
+        self.request_id = ""
         self._host = host
         self._settings = settings
         self._make = make
@@ -185,7 +187,8 @@ class Gate(asyncio.Protocol):
 
     def begin(self, *, has_body: bool) -> None:
         """The head of a request is whole."""
-        self._busy, self._head_began, self.reported = True, None, False
+        self._busy, self._head_began = True, None
+        self.reported, self.request_id = False, ""
         self._body_done, self._ahead = not has_body, 0
 
     def body_done(self) -> None:

@@ -91,6 +91,13 @@ class BadRequest(HttpError):
     code = "bad-request"
 
 
+class Loading(WhisperdError):
+    """The model is not there yet."""
+
+    code = "loading"
+    retry = True
+
+
 class Gone(Exception):
     """The client has gone: nobody is there to be answered."""
 

@@ -35,11 +35,11 @@ def gate_of(request: web.Request) -> Gate:
 
 def id_of(request: web.Request) -> str:
     """What the log calls a request: its X-Request-Id where that is one, or one of ours."""
-    told = request.headers.get(ID_HEADER, "")
-    if "request_id" not in request:
-        request["request_id"] = told if _ID.fullmatch(told) else f"http-{secrets.token_hex(6)}"
-    found: str = request["request_id"]
-    return found
+    gate = gate_of(request)
+    if not gate.request_id:
+        told = request.headers.get(ID_HEADER, "")
+        gate.request_id = told if _ID.fullmatch(told) else f"http-{secrets.token_hex(6)}"
+    return gate.request_id
 
 
 def report_early(work: Work, request: web.Request, error: WhisperdError) -> None:

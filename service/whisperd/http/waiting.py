@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from ..errors import WhisperdError
 from . import problems
 
 LOOK_SECONDS: Final = 0.05
@@ -25,13 +24,6 @@ MAX_HEAD_BYTES: Final = 8192
 
 _HEALTH: Final = re.compile(rb"(GET|HEAD) /health([?#][^ ]*)? ")
 _PREFIXES: Final = (b"GET /health", b"HEAD /health")
-
-
-class Loading(WhisperdError):
-    """The model is not there yet."""
-
-    code = "loading"
-    retry = True
 
 
 class WaitingRoom:
@@ -137,7 +129,7 @@ def _answer_to(seen: bytes) -> bytes:
     if _HEALTH.match(seen):
         body, kind = json.dumps({"status": "loading", "state": "loading"}), "application/json"
     else:
-        error = Loading("the model is not loaded yet, and enough requests wait for it")
+        error = problems.Loading("the model is not loaded yet, and enough requests wait for it")
         body, kind = json.dumps(problems.problem(error)), problems.CONTENT_TYPE
     head = (
         "HTTP/1.1 503 Service Unavailable\r\n"
