@@ -129,7 +129,8 @@ def samples_of(data: bytes, form: Form) -> bytes:
     finite = np.isfinite(floats)
     if not finite.all():
         raise BadAudio(f"sample {int(np.argmin(finite))} of a message is not a finite number")
-    return (np.clip(floats.astype(np.float64), -1.0, 1.0) * (2**31 - 1)).astype("<i4").tobytes()
+    scaled = np.rint(floats.astype(np.float64) * 2**31)  # float32 has not all integers of this range
+    return np.clip(scaled, -(2**31), 2**31 - 1).astype("<i4").tobytes()
 
 
 def frame_of(event: Event) -> JsonObject | None:
