@@ -44,6 +44,18 @@ def answer_of(received: bytes) -> tuple[int, dict[str, Any]]:
     return int(head.split()[1]), json.loads(body)
 
 
+def one_answer(connection: socket.socket) -> tuple[int, dict[str, Any]]:
+    """The next answer, on a connection that stays."""
+    received = b""
+    while (end := received.find(b"\r\n\r\n")) < 0:
+        received += connection.recv(65536)
+    found = re.search(rb"Content-Length: (\d+)", received)
+    assert found
+    while len(received) < end + 4 + int(found[1]):
+        received += connection.recv(65536)
+    return answer_of(received)
+
+
 def wait_until(true: Callable[[], bool]) -> None:
     until = time.monotonic() + WAIT_SECONDS
     while not true():
@@ -184,7 +196,7 @@ def test_what_is_no_http(path: Path, said: bytes) -> None:
         with running.connect() as connection:
             connection.sendall(said)
             received = everything(connection)
-            assert received.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 ")), received
+            assert re.match(rb"HTTP/\d\.\d 400 ", received), received
             assert answer_of(received)[1]["code"] == "bad-request"
             assert b"application/problem+json" in received
         with running.client() as client:
@@ -211,11 +223,11 @@ def test_expectations(path: Path) -> None:
             assert answer_of(everything(connection))[0] == 200
         with running.connect() as connection:
             connection.sendall(head + b"Content-Length: 65537\r\nExpect: 100-continue\r\n\r\n")
-            status, said = answer_of(connection.recv(65536))
+            status, said = one_answer(connection)
             assert (status, said["code"]) == (413, "body-too-large")
         with running.connect() as connection:
             connection.sendall(head + b"Content-Length: 5\r\nExpect: a miracle\r\n\r\n")
-            status, said = answer_of(connection.recv(65536))
+            status, said = one_answer(connection)
             assert (status, said["field"]) == (400, "Expect")
 
 
@@ -314,7 +326,7 @@ def test_one_connection_too_many(path: Path) -> None:
             for _ in range(2):
                 connection = stack.enter_context(running.connect())
                 connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-                assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+                assert one_answer(connection)[0] == 200
             third = stack.enter_context(running.connect())
             third.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             received = everything(third)
@@ -346,7 +358,7 @@ def test_what_is_asked_when_the_daemon_stops_is_answered(path: Path) -> None:
         assert engine.running.wait(WAIT_SECONDS)
         idle = running.connect()
         idle.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert idle.recv(1000).startswith(b"HTTP/1.1 200")
+        assert one_answer(idle)[0] == 200
     thread.join(WAIT_SECONDS)
     assert (found[0].status_code, found[0].json()["code"]) == (503, "shutting-down")
     assert found[0].headers["connection"] == "close"

@@ -1,4 +1,4 @@
-"""What the daemon's start does where HTTP is wanted: sockets, the token, and the time before the model is there."""
+"""What the start of the daemon does where HTTP is wanted: sockets, the token, and the wait for the model."""
 
 from __future__ import annotations
 

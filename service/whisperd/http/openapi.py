@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from .. import __version__
 from ..speech.options import CHOICES, Choice
+from ..speech.types import TASKS, ModelInfo
 from . import fields, problems, schemas
 from .schemas import ref
 
 Json = dict[str, Any]
 
+#: How a form says true and false, and "" for the default.
+TRUTHS: Final = ("true", "false", "1", "0", "yes", "no")
+
+NOTHING: Final[Mapping[str, Json]] = {}
 _MULTIPART: Final = "multipart/form-data"
 _AUDIO: Final = "a recording: WAV, FLAC, OGG, MP3 and what else libsndfile reads"
 
@@ -20,14 +26,23 @@ _ANY: Final = (400, 401, 403, 404, 405, 408, 503)
 _UPLOAD: Final = (*_ANY, 413, 415, 422, 500)
 
 
-def document() -> Json:
-    """The whole document."""
+def document(model: ModelInfo, max_files: int) -> Json:
+    """The whole document; what may be asked for is what the model can, and the configuration allows."""
+    codes = ("auto", *model.allowed_languages)
+    # Written in any case, and with a region behind, which does not matter.
+    languages = "|".join("".join(f"[{c.upper()}{c}]" for c in code) for code in codes)
+    known: Json = {
+        "language": {"pattern": rf"^({languages})([-_][^\x00]*)?$"},
+        "task": {"enum": list(TASKS if model.multilingual else TASKS[:1])},
+        "model": {"pattern": "^(|" + re.escape(model.name) + f"|{fields.ALIAS})$"},
+    }
     return {
         "openapi": "3.0.3",
         "info": {
             "title": "whisperd",
             "version": __version__,
-            "description": "Offline speech recognition with Whisper. docs/http.md is its manual.",
+            "description": "Offline speech recognition with Whisper. docs/http.md is its manual."
+            " /stream is a WebSocket for live speech, which OpenAPI cannot describe.",
             "license": {"name": "MIT"},
         },
         "servers": [{"url": "/", "description": "a Unix socket, or an address of this machine"}],
@@ -38,13 +53,12 @@ def document() -> Json:
             "/status": _get("What the daemon does, and how much of it", "Status"),
             "/model/info": _get("The loaded model", "Model"),
             "/metrics": {"get": _operation("For Prometheus", {"200": _text("text/plain")})},
-            "/stream": {"get": _stream()},
-            "/transcribe": {"post": _transcribe()},
-            "/transcribe/base64": {"post": _base64()},
+            "/transcribe": {"post": _transcribe(known, max_files)},
+            "/transcribe/base64": {"post": _base64(known)},
             "/v1/models": _get("The models that OpenAI's clients may name", "OpenAiModels"),
             "/v1/models/{model}": {"get": _openai_model()},
-            "/v1/audio/transcriptions": {"post": _openai("Transcribe, as OpenAI's API does")},
-            "/v1/audio/translations": {"post": _openai("Translate into English, as OpenAI's API does")},
+            "/v1/audio/transcriptions": {"post": _openai("Transcribe, as OpenAI's API does", known)},
+            "/v1/audio/translations": {"post": _openai("Translate into English, as OpenAI's API does", known)},
         },
         "components": {
             "schemas": schemas.SCHEMAS,
@@ -68,23 +82,13 @@ def _health() -> Json:
     return _operation("503 while the model is loaded, or the worker is stuck", answers)
 
 
-def _stream() -> Json:
-    described = _operation(
-        "A WebSocket: samples in, texts out while somebody speaks",
-        {"101": {"description": "the WebSocket begins"}},
-    )
-    described["parameters"] = [
-        {"name": "Upgrade", "in": "header", "required": True, "schema": {"type": "string", "enum": ["websocket"]}}
-    ]
-    return described
-
-
-def _transcribe() -> Json:
-    files: Json = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
+def _transcribe(known: Json, max_files: int) -> Json:
+    files: Json = {"type": "array", "items": {"type": "string", "format": "binary"}}
+    files |= {"minItems": 1, "maxItems": max_files}
     properties = {
         fields.FILE: {**files, "description": f"{_AUDIO}; several are answered one by one"},
         **_form(fields.EXTRAS),
-        **_form(CHOICES),
+        **_form(CHOICES, known),
     }
     answers = {"200": _json({"oneOf": [ref("Transcription"), ref("Batch")]})}
     return _with_body(
@@ -92,11 +96,11 @@ def _transcribe() -> Json:
     )
 
 
-def _base64() -> Json:
+def _base64(known: Json) -> Json:
     properties = {
         fields.FILE_BASE64: {"type": "string", "format": "byte", "minLength": 4, "description": _AUDIO},
         **_members(fields.EXTRAS),
-        **_members(CHOICES),
+        **_members(CHOICES, known),
     }
     described = _operation("Transcribe a recording in JSON", {"200": _json(ref("Transcription"))}, _UPLOAD)
     return _with_body(described, "application/json", properties, (fields.FILE_BASE64,))
@@ -108,17 +112,18 @@ def _openai_model() -> Json:
     return described
 
 
-def _openai(summary: str) -> Json:
+def _openai(summary: str, known: Json) -> Json:
     many = {"type": "array", "items": {"type": "string", "enum": list(fields.GRANULARITIES)}}
     properties = {
         fields.FILE_OPENAI: {"type": "string", "format": "binary", "description": _AUDIO},
-        **_form(fields.OPENAI),
+        **_form(fields.OPENAI, known),
         fields.OPENAI_MANY: {**many, "description": "of verbose_json: what has times"},
         **_form(fields.OPENAI_CHOICES),
     }
     answer = _json({"oneOf": [ref("OpenAiVerbose"), ref("OpenAiText")]})
-    for kind in ("text/plain", "application/x-subrip", "text/vtt", "text/event-stream"):
+    for kind in ("text/plain", "application/x-subrip", "text/vtt"):
         answer["content"].update(_text(kind)["content"])
+    answer["content"]["text/event-stream"] = {"schema": ref("ServerSentEvent")}
     described = _operation(summary, {"200": answer}, _UPLOAD, problem="OpenAiProblem")
     return _with_body(described, _MULTIPART, properties, (fields.FILE_OPENAI,))
 
@@ -150,26 +155,43 @@ def _with_body(operation: Json, kind: str, properties: Json, required: tuple[str
     return {**operation, "requestBody": {"required": True, "content": {kind: content}}}
 
 
-def _members(choices: Mapping[str, Choice]) -> Json:
-    """As JSON has them: one item may stand for a list of it."""
-    return {name: _member(choice) for name, choice in choices.items()}
+def _members(choices: Mapping[str, Choice], known: Mapping[str, Json] = NOTHING) -> Json:
+    """As JSON has them; `known` is what the loaded model adds."""
+    made = {name: {**_member(choice), **known.get(name, {})} for name, choice in choices.items()}
+    for name, schema in made.items():
+        if schema["type"] == "array":  # one item stands for a list of it
+            about = {key: schema.pop(key) for key in ("description", "default")}
+            made[name] = {"anyOf": [{**schema, "nullable": True}, schema["items"]], **about}
+    for schema in made.values():  # null is the default, if it is no value of its own
+        schema["nullable"] = True
+        if "enum" in schema:
+            schema["enum"] = [*schema["enum"], None]
+    return made
 
 
 def _member(choice: Choice) -> Json:
     schema = choice.schema()
+    if choice.kind is str and "enum" not in schema:
+        (schema["items"] if choice.many else schema)["pattern"] = r"^[^\x00]*$"
     if choice.many and choice.default:
         schema["minItems"] = 1
     return schema
 
 
-def _form(choices: Mapping[str, Choice]) -> Json:
+def _form(choices: Mapping[str, Choice], known: Mapping[str, Json] = NOTHING) -> Json:
     """As a form has them: as texts, and lists with commas between."""
-    return {name: _field(choice) for name, choice in choices.items()}
+    made = {name: {**_field(choice), **known.get(name, {})} for name, choice in choices.items()}
+    if "pattern" in known.get("language", {}) and "language" in made:
+        made["language"]["pattern"] = f"^$|{known['language']['pattern']}"  # "" is none, as in an empty input
+    return made
 
 
 def _field(choice: Choice) -> Json:
     schema = _member(choice)
     schema.pop("nullable", None)
+    if choice.kind is bool:
+        told = "" if choice.default is None else str(choice.default).lower()
+        return {"type": "string", "enum": [*TRUTHS, ""], "description": choice.doc, "default": told}
     if not choice.many:
         return schema
     # OpenAPI 3.0 has no list with commas in a multipart form: a text, and what is in it in words.
@@ -179,10 +201,11 @@ def _field(choice: Choice) -> Json:
     default = "" if choice.default is None else ",".join(str(item) for item in choice.default)
     text: Json = {"type": "string", "description": described, "default": default}
     if choice.kind in (int, float):
-        number = r"-?[0-9]{1,3}" if choice.kind is int else r"[01](\.[0-9]{1,6})?"
+        number = r"(-1|[0-9]{1,5})" if choice.kind is int else r"[01](\.[0-9]{1,6})?"
         text["pattern"] = rf"^{number}(,{number}){{0,{choice.many - 1}}}$"
     else:
         text["maxLength"] = choice.longest
+        text["pattern"] = items["pattern"]
     return text
 
 

@@ -52,8 +52,9 @@ def report_early(work: Work, request: web.Request, error: WhisperdError) -> None
 class Routes:
     """The handlers of the endpoints that are our own."""
 
-    def __init__(self, host: Server, work: Work, reader: Reader, counts: Metrics) -> None:
+    def __init__(self, host: Server, work: Work, reader: Reader, counts: Metrics, max_files: int) -> None:
         self._host = host
+        self._max_files = max_files
         self._work = work
         self._reader = reader
         self._metrics = counts
@@ -64,7 +65,7 @@ class Routes:
 
     async def openapi(self, request: web.Request) -> web.Response:
         """GET /openapi.json"""
-        return web.json_response(openapi.document())
+        return web.json_response(openapi.document(self._host.model, self._max_files))
 
     async def health(self, request: web.Request) -> web.Response:
         """GET /health"""

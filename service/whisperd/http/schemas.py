@@ -150,6 +150,12 @@ SCHEMAS: Final[Json] = {
             **dict.fromkeys(_SEGMENT_NUMBERS, _MAYBE_NUMBER),
         }
     ),
+    "ServerSentEvent": _object(
+        {
+            "event": _TEXT,
+            "data": {**_TEXT, "description": "JSON: transcript.text.delta, transcript.text.done or error"},
+        }
+    ),
     "OpenAiWord": _object({"word": _TEXT, "start": _NUMBER, "end": _NUMBER}),
     "OpenAiVerbose": _object(
         {

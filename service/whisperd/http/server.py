@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from ..errors import InternalError, WhisperdError
 from . import problems
@@ -71,7 +71,9 @@ class HttpServer:
         work = Work(host, self._executor, settings.max_audio_seconds)
         reader = Reader(settings)
         app = web.Application(middlewares=[_middleware(self._answered)])
-        self._add(app, Routes(host, work, reader, self._metrics), OpenAiRoutes(host, work, reader))
+        self._add(
+            app, Routes(host, work, reader, self._metrics, settings.max_files), OpenAiRoutes(host, work, reader)
+        )
         self._runner = web.AppRunner(app, access_log=None)
 
     async def start(self, unix: Iterable[socket.socket], tcp: Iterable[socket.socket] = ()) -> None:
@@ -149,6 +151,8 @@ class HttpServer:
         gate = gate_of(request)
         gate.begin(has_body=request.can_read_body)
         try:
+            if request.version not in (HttpVersion10, HttpVersion11):
+                raise problems.BadRequest("the request's version is neither HTTP/1.0 nor HTTP/1.1")
             if gate.tcp:
                 self._check_origin(request)
                 self._check_token(request)
@@ -205,7 +209,7 @@ def _refusal(request: web.Request, cause: Exception) -> web.Response:
     response.headers[ID_HEADER] = id_of(request)
     if isinstance(cause, web.HTTPMethodNotAllowed):
         response.headers["Allow"] = cause.headers["Allow"]
-    if error.code in ("timed-out", "unauthorized", "forbidden"):
+    if error.code in ("bad-request", "timed-out", "unauthorized", "forbidden"):
         response.force_close()
     return response
 
@@ -218,6 +222,6 @@ def _as_ours(request: web.Request, cause: Exception) -> WhisperdError:
         known = cause.headers["Allow"]
         return MethodNotAllowed(f"{request.path[:200]} knows {known}, not {request.method[:20]}")
     if isinstance(cause, web.HTTPException):
-        return problems.BadRequest(cause.reason)
+        return problems.BadRequest(f"the request is not understood: {cause.text or cause.reason}"[:300])
     log.error("an HTTP request to %s failed", request.path[:200], exc_info=cause)
     return InternalError(f"the request failed: {type(cause).__name__}")

@@ -162,25 +162,31 @@ class Streams:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
         await loop.connect_accepted_socket(lambda: Connection(self._host, loop, gate.peer), theirs)
         reader, writer = await asyncio.open_unix_connection(sock=ours)
-        told = asyncio.ensure_future(_tell(ws, reader))
+        hearing = asyncio.ensure_future(self._hear(ws, writer, id_of(request)))
+        telling = asyncio.ensure_future(_tell(ws, reader))
         try:
-            await self._hear(ws, writer, id_of(request))
-            await told
+            await asyncio.wait({hearing, telling}, return_when=asyncio.FIRST_COMPLETED)
+            # Of both, what the native connection said last; the close of the other follows from it.
+            code = telling.result() if telling.done() else hearing.result()
         except WhisperdError as error:
-            await _fail(ws, error)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # either end has gone
+            code = await _fail(ws, error)
+        except ConnectionError:
+            code = WSCloseCode.GOING_AWAY  # nobody is there to read it
         finally:
-            told.cancel()
+            hearing.cancel()
+            telling.cancel()
             writer.close()
-            await asyncio.gather(told, return_exceptions=True)
-        await ws.close()
+            await asyncio.gather(hearing, telling, return_exceptions=True)
+        await ws.close(code=code)
         return ws
 
-    async def _hear(self, ws: web.WebSocketResponse, writer: asyncio.StreamWriter, request_id: str) -> None:
-        """Pass on what the client says, until it has said all or has gone."""
+    async def _hear(self, ws: web.WebSocketResponse, writer: asyncio.StreamWriter, request_id: str) -> WSCloseCode:
+        """Pass on what the client says, until it goes."""
         form: Form | None = None
+        stopped = False
         async for message in ws:
+            if stopped:
+                continue  # it is still read, so that pings are answered
             if message.type is WSMsgType.TEXT:
                 values = read_text(message.data)
                 if form is None:
@@ -188,17 +194,16 @@ class Streams:
                 elif values.get("type") == "stop":
                     writer.write(encode(Event("audio-stop")))
                     writer.write_eof()
-                    return
+                    stopped = True
                 else:
                     raise BadField('after the first message, a text message must be {"type": "stop"}', "type")
             elif message.type is WSMsgType.BINARY:
                 if form is None:
                     form = self._begin(writer, {}, request_id)
-                data = samples_of(message.data, form)
-                for piece in _pieces(data, form.pcm, self._host.limits):
+                for piece in _pieces(samples_of(message.data, form), form.pcm, self._host.limits):
                     writer.write(encode(Event("audio-chunk", {}, piece)))
                     await writer.drain()
-        raise ConnectionResetError("the client has gone")
+        return WSCloseCode.GOING_AWAY
 
     def _begin(self, writer: asyncio.StreamWriter, values: JsonObject, request_id: str) -> Form:
         form = read_start(values, request_id)
@@ -209,8 +214,8 @@ class Streams:
         return form
 
 
-async def _tell(ws: web.WebSocketResponse, reader: asyncio.StreamReader) -> None:
-    """Pass on what the native connection says, until it ends; an error that costs the stream ends it."""
+async def _tell(ws: web.WebSocketResponse, reader: asyncio.StreamReader) -> WSCloseCode:
+    """Pass on what the native connection says, until it ends, or an error has ended the stream."""
     decoder = Decoder()
     while data := await reader.read(65536):
         decoder.receive_data(data)
@@ -219,23 +224,22 @@ async def _tell(ws: web.WebSocketResponse, reader: asyncio.StreamReader) -> None
             if frame is not None:
                 await ws.send_str(json.dumps(frame))
             if event.type == "error" and "utterance" not in event.data:
-                await _close(ws, retry=bool(event.data.get("retry")))
-                return
-    await ws.close()
+                return _code(retry=bool(event.data.get("retry")))
+    return WSCloseCode.OK
 
 
-async def _fail(ws: web.WebSocketResponse, error: WhisperdError) -> None:
+async def _fail(ws: web.WebSocketResponse, error: WhisperdError) -> WSCloseCode:
     """Say why the stream ends."""
     body: dict[str, Any] = {"type": "error", "text": error.text, "code": error.code, "retry": error.retry}
     if name := field_of(error):
         body["field"] = name
     if not ws.closed:
         await ws.send_str(json.dumps(body))
-    await _close(ws, retry=error.retry)
+    return _code(retry=error.retry)
 
 
-async def _close(ws: web.WebSocketResponse, *, retry: bool) -> None:
-    await ws.close(code=WSCloseCode.TRY_AGAIN_LATER if retry else WSCloseCode.POLICY_VIOLATION)
+def _code(*, retry: bool) -> WSCloseCode:
+    return WSCloseCode.TRY_AGAIN_LATER if retry else WSCloseCode.POLICY_VIOLATION
 
 
 def _pieces(data: bytes, pcm: PcmFormat, limits: Limits) -> list[bytes]:
