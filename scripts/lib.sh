@@ -68,6 +68,14 @@ ensure_alsa() {
     fi
 }
 
+# What the daemon needs to speak HTTP, which is a package that not everybody wants.
+ensure_http() {
+    "$VENV/bin/python" -c 'import aiohttp' 2>/dev/null && return
+    say "installing the package for HTTP"
+    "$VENV/bin/python" -m pip install -qq --disable-pip-version-check -e "$ROOT/service[http]" \
+        || die "aiohttp could not be installed; is the package registry reachable?"
+}
+
 # Fetch and convert a model of the catalogue, unless its bundle is there already. $1: model, $2: precision.
 ensure_bundle() {
     local model=$1 precision=${2:-int8} name=$1

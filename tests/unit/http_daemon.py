@@ -129,12 +129,20 @@ def serve(
             engine.hold.set()
         asyncio.run_coroutine_threadsafe(server.stop(), loop).result(WAIT_SECONDS)
         asyncio.run_coroutine_threadsafe(http.close(), loop).result(WAIT_SECONDS)
+        asyncio.run_coroutine_threadsafe(_last_tasks(), loop).result(WAIT_SECONDS)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(WAIT_SECONDS)
         assert not thread.is_alive()
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
         path.unlink()
+
+
+async def _last_tasks() -> None:
+    """Let what was cancelled end, so that nothing of it is left when the loop is closed."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        await asyncio.wait(others, timeout=1.0)
 
 
 def wav(seconds: float = 1.0, rate: int = 16_000, channels: int = 1, amplitude: int = 8000) -> bytes:

@@ -124,26 +124,14 @@ class HttpServer:
             ("/v1/models", openai.models),
             ("/v1/models/{model}", openai.model),
         ):
-            app.router.add_route("GET", path, get, expect_handler=self._expected)
+            app.router.add_route("GET", path, get, expect_handler=_expected)
         for path, post in (
             ("/transcribe", own.transcribe),
             ("/transcribe/base64", own.transcribe_base64),
             ("/v1/audio/transcriptions", openai.transcriptions),
             ("/v1/audio/translations", openai.translations),
         ):
-            app.router.add_route("POST", path, post, expect_handler=self._expected)
-
-    async def _expected(self, request: web.Request) -> web.StreamResponse | None:
-        """Expect: 100-continue, before a large body is sent: not where it would be refused for its size."""
-        if request.headers.get("Expect", "").lower() != "100-continue":
-            return _refusal(request, problems.BadField("the header Expect must be 100-continue", "Expect"))
-        if (request.content_length or 0) > self._settings.max_upload_bytes:
-            limit = self._settings.max_upload_bytes
-            error = problems.BodyTooLarge(f"the body is larger than {limit} bytes (http.max_upload_bytes)")
-            return _refusal(request, error)
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
-        return None
+            app.router.add_route("POST", path, post, expect_handler=_expected)
 
     # --- around every request -----------------------------------------------------------------------------------
 
@@ -225,3 +213,7 @@ def _as_ours(request: web.Request, cause: Exception) -> WhisperdError:
         return problems.BadRequest(f"the request is not understood: {cause.text or cause.reason}"[:300])
     log.error("an HTTP request to %s failed", request.path[:200], exc_info=cause)
     return InternalError(f"the request failed: {type(cause).__name__}")
+
+
+async def _expected(request: web.Request) -> None:
+    """Nothing yet: `Expect: 100-continue` is answered where the body is read, once it is known that it is."""

@@ -175,6 +175,11 @@ class Reader:
         too_large = BodyTooLarge(f"the body is larger than {limit} bytes (http.max_upload_bytes)")
         if (request.content_length or 0) > limit:
             raise too_large
+        if expect := request.headers.get("Expect", ""):
+            if expect.lower() != "100-continue":
+                raise BadField("the header Expect must be 100-continue", "Expect")
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # it is no part of the answer
         loop = asyncio.get_running_loop()
         until, total = loop.time() + seconds, 0
         while True:
