@@ -18,6 +18,7 @@ from whisperd.http import answers, fields, openapi, prepare, problems, schemas
 from whisperd.http.answers import Answer
 from whisperd.http.fields import OPENAI_CHOICES, read_form, read_json, read_openai
 from whisperd.http.metrics import Metrics
+from whisperd.http.piecewise import options_of_piece
 from whisperd.http.problems import BadField, HttpError, MissingField, UnknownField
 from whisperd.protocol import Outcome, Priority
 from whisperd.scheduler import Progress
@@ -264,6 +265,42 @@ def test_health_is_the_workers(state: str, status: int) -> None:
     code, body = answers.health({"state": state, "model": "fake"})
     assert (code, body["state"]) == (status, state)
     assert (body["status"] == "ok") == (status == 200)
+
+
+# --- pieces ---------------------------------------------------------------------------------------------------
+
+
+def test_the_options_of_pieces() -> None:
+    told = Options(language="auto", prefix="So", initial_prompt="Graz", condition_on_previous_text=True)
+    assert options_of_piece(told, 0.0, 30.0, []) == told
+    empty = Transcription("", "en", 1.0, (), Timings(0, 0, 0))
+    assert options_of_piece(told, 30.0, 60.0, [empty]) == replace(told, prefix=None)
+    detected = replace(RESULT, languages=(("en", 0.9),))
+    then = replace(told, prefix=None, language="en", initial_prompt="Hi Hi")
+    assert options_of_piece(told, 30.0, 60.0, [empty, detected, RESULT]) == then
+    many = replace(told, multilingual=True)
+    assert options_of_piece(many, 30.0, 60.0, [detected]) == replace(
+        then, multilingual=True, language="auto", initial_prompt="Hi"
+    )
+    hot = replace(RESULT, segments=(replace(RESULT.segments[0], temperature=0.8),))
+    found = options_of_piece(told, 30.0, 60.0, [hot])
+    assert found is not None and found.initial_prompt == "Graz"
+
+
+@pytest.mark.parametrize(
+    ("times", "within"),
+    [
+        ((5.0,), (0.0, 10.0)),
+        ((15.0,), (5.0, 10.0)),
+        ((5.0, 12.0, 18.0, 19.0), (0.0, 2.0, 8.0, 9.0)),
+        ((5.0, 10.0), None),
+        ((20.0,), None),
+        ((1.0, 2.0, 19.5, 50.0), (9.5, 10.0)),
+    ],
+)
+def test_times_of_a_recording_in_a_piece_of_it(times: tuple[float, ...], within: tuple[float, ...] | None) -> None:
+    found = options_of_piece(Options(clip_timestamps=times), 10.0, 20.0, [])
+    assert (found and found.clip_timestamps) == within
 
 
 # --- preparation ----------------------------------------------------------------------------------------------

@@ -21,6 +21,12 @@ WAV = pathlib.Path({wav!r}).read_bytes()
 # What no schema can say: that these bytes are a recording.
 schemathesis.openapi.format("binary", st.just(WAV))
 schemathesis.openapi.format("byte", st.just(base64.b64encode(WAV).decode()))
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    "Nor that times rise."
+    if isinstance(case.body, dict):
+        case.body.pop("clip_timestamps", None)
 """
 
 EXAMPLES, SEED = 12, 1

@@ -173,7 +173,7 @@ def _member(choice: Choice) -> Json:
     schema = choice.schema()
     if choice.kind is str and "enum" not in schema:
         (schema["items"] if choice.many else schema)["pattern"] = r"^[^\x00]*$"
-    if choice.many and choice.default:
+    if choice.many and choice.default and not choice.nullable:
         schema["minItems"] = 1
     return schema
 

@@ -6,17 +6,18 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..actions import DISCONNECTED, NO_SPEECH, TRANSCRIBED, Report
-from ..audio.pcm import Int16Samples
+from ..audio.pcm import SAMPLE_RATE, Int16Samples
 from ..audio.pieces import join
 from ..connection import log_line
 from ..errors import BadAudio, WhisperdError
 from ..protocol import Outcome
-from ..speech.types import Transcription
+from ..speech.types import AUTO, SILENCE, Timings, Transcription
 from .answers import Answer
+from .piecewise import options_of_piece
 from .problems import Gone, about
 from .recording import Prepared, Recording
 
@@ -85,7 +86,7 @@ class Work:
             await self._pieces(
                 upload, wanted, gate, progress, longest_s or self._host.limits.max_clip_seconds, tell
             )
-            result = join(progress.parts)
+            result = join(progress.parts) if progress.parts else self._nothing(wanted)
             outcome = TRANSCRIBED if result.text else NO_SPEECH
             job = Outcome(result, progress.queue_s, progress.run_s)
             return Answer(result, progress.run_s, clock() - begun, progress.audio_s)
@@ -98,6 +99,13 @@ class Work:
         finally:
             upload.close()
             self.report(gate, Report(request_id, outcome or "internal", progress.audio_s, job))
+
+    def _nothing(self, wanted: Wanted) -> Transcription:
+        """Of a recording of which no part was wanted."""
+        language = wanted.options.language or self._host.model.default_language
+        if language == AUTO:
+            language = self._host.model.allowed_languages[0]
+        return Transcription("", language, 0.0, (), Timings(0.0, 0.0, 0.0), no_speech=SILENCE)
 
     def report(self, gate: Gate, report: Report) -> None:
         """Count a request, and write its line to the log."""
@@ -118,7 +126,13 @@ class Work:
                 if piece is None:
                     break
                 progress.audio_s = piece.end_s
-                outcome = await self._run(piece.pcm, share, wanted, gate)
+                before = [result for _, result in progress.parts]
+                until_s = piece.offset_s + len(piece.pcm) / SAMPLE_RATE
+                options = options_of_piece(wanted.options, piece.offset_s, until_s, before)
+                if options is None:
+                    self._host.budget.give(share)
+                    continue
+                outcome = await self._run(piece.pcm, share, replace(wanted, options=options), gate)
                 progress.queue_s += outcome.queue_s
                 progress.run_s += outcome.run_s
                 if isinstance(outcome.result, WhisperdError):
@@ -126,7 +140,7 @@ class Work:
                 progress.parts.append((piece.offset_s, outcome.result))
                 if tell is not None:
                     await tell(outcome.result.text, outcome.result.language)
-            if not progress.parts:
+            if not progress.audio_s:
                 raise about(BadAudio(f"{upload.name} is too short to hold a sample at 16 kHz"), upload.field)
         finally:
             # Not waited for: it may have to wait for a thread that decodes still, where this task was cancelled.

@@ -1,0 +1,57 @@
+"""The options of one piece of a recording: what holds of the whole, as it holds of a part. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from typing import Final
+
+from ..audio.pieces import joined_text
+from ..speech.options import Options
+from ..speech.types import Transcription
+
+PROMPT_CHARS: Final = 800
+"""Of the text so far, where it is the prompt of what follows: the decoder reads no more."""
+
+
+def options_of_piece(
+    options: Options, start_s: float, end_s: float, before: Sequence[Transcription]
+) -> Options | None:
+    """What is chosen for a piece that lies between two times of the recording; None: nothing of it is wanted.
+
+    A language that was detected in the first piece with text is that of the others, unless `multilingual` is
+    chosen. A prefix is the first piece's; an initial prompt is every piece's, if the text so far is not.
+
+    Args:
+        before: the transcriptions of the pieces before, in order.
+    """
+    chosen = options
+    if times := options.clip_timestamps:
+        chosen = replace(chosen, clip_timestamps=_within(times, start_s, end_s))
+        if not chosen.clip_timestamps:
+            return None
+    if not before:
+        return chosen
+    chosen = replace(chosen, prefix=None)
+    spoken = [result for result in before if result.text]
+    if not spoken:
+        return chosen
+    if spoken[0].languages and not options.multilingual:
+        chosen = replace(chosen, language=spoken[0].language)
+    last = spoken[-1].segments[-1].temperature if spoken[-1].segments else 0.0
+    if options.condition_on_previous_text and last <= options.prompt_reset_on_temperature:
+        text = joined_text((result.text, result.language) for result in spoken)
+        chosen = replace(chosen, initial_prompt=text[-PROMPT_CHARS:])
+    return chosen
+
+
+def _within(times: Sequence[float], start_s: float, end_s: float) -> tuple[float, ...]:
+    """Starts and ends of a recording as those of the part between two times; the last end may be missing."""
+    found: list[float] = []
+    for begin, end in zip_longest(times[::2], times[1::2], fillvalue=math.inf):
+        first, last = max(begin, start_s), min(end, end_s)
+        if first < last:
+            found += [first - start_s, last - start_s]
+    return tuple(found)
