@@ -92,7 +92,7 @@ def check(settings: config.Config) -> int:
     """Check all that can be checked without serving; prints what is good, raises for what is not."""
     listen.group_id(settings.socket.group)
     print("configuration: good")
-    if wants_http(settings):
+    if settings.http.wanted:
         from whisperd.http import front
 
         front.check(settings)
@@ -144,7 +144,7 @@ def run(settings: config.Config, read_again: Callable[[], config.Config]) -> NoR
 
     memory.use_one_arena()
     try:
-        if for_http or wants_http(settings):
+        if for_http or settings.http.wanted:
             from whisperd.http.front import Front
 
             front = Front(settings, for_http)  # from now on it tells that the model is not there yet
@@ -155,11 +155,6 @@ def run(settings: config.Config, read_again: Callable[[], config.Config]) -> NoR
         asyncio.run(_serve(maker, scheduler, sockets, front, _Signs(notifier, watchdog_seconds), clean_up))
     finally:
         clean_up()
-
-
-def wants_http(settings: config.Config) -> bool:
-    """Whether a socket for HTTP is configured."""
-    return settings.http.socket is not None or settings.http.tcp is not None
 
 
 def _started(settings: config.Config, notifier: Notifier) -> tuple[Scheduler, Manifest]:
@@ -268,7 +263,7 @@ async def _serve(
     reloading = asyncio.create_task(reloader.serve(lambda: _status_line(server)))
     signs.notifier.ready(_status_line(server))
     listening = [*sockets, *(front.sockets if front else ())]
-    log.info("ready on %s", " ".join(map(_name, listening)))
+    log.info("ready on %s", " ".join(map(listen.name_of, listening)))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     stopped = asyncio.create_task(stop.wait())
@@ -290,13 +285,6 @@ async def _serve(
     # Not by way of the loop's end: that gives SIGTERM its default back, and a second one in the last milliseconds
     # would make a clean stop look like a kill. Nor is a thread that still loads a model waited for.
     end_at_once(OK)
-
-
-def _name(listening: socket.socket) -> str:
-    name = listening.getsockname()
-    if isinstance(name, tuple):
-        return f"http://{name[0]}:{name[1]}" if ":" not in name[0] else f"http://[{name[0]}]:{name[1]}"
-    return name if isinstance(name, str) else "@" + os.fsdecode(name[1:])  # abstract, written as systemd does
 
 
 def _stop_on_signals(end_at_once: Callable[[int], NoReturn]) -> asyncio.Event:

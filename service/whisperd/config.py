@@ -200,6 +200,11 @@ class HttpConfig:
         30.0, "A connection on which no further request comes is closed.", unit="seconds", low=0.1, high=3600
     )
 
+    @property
+    def wanted(self) -> bool:
+        """Whether a socket is configured."""
+        return self.socket is not None or self.tcp is not None
+
 
 @dataclass(frozen=True)
 class Limits:

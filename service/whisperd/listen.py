@@ -92,6 +92,14 @@ def check(config: SocketConfig, key: str = "socket.path") -> None:
     _is_stale(config.path, key)
 
 
+def name_of(listening: socket.socket) -> str:
+    """What the log calls a socket: its path, or the URL of one over TCP."""
+    name = listening.getsockname()
+    if isinstance(name, tuple):
+        return f"http://[{name[0]}]:{name[1]}" if ":" in name[0] else f"http://{name[0]}:{name[1]}"
+    return name if isinstance(name, str) else "@" + os.fsdecode(name[1:])  # abstract, written as systemd does
+
+
 def group_id(group: str | None) -> int | None:
     """Number of a group given by name or number; None for None.
 

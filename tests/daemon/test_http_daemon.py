@@ -94,6 +94,19 @@ def test_what_was_said(client: httpx.Client) -> None:
         assert body["segments"]
 
 
+def test_words_have_times(client: httpx.Client) -> None:
+    told = {"language": "en", "word_timestamps": "true"}
+    body = client.post("/transcribe", files={"audio_file": SAMPLE.path.read_bytes()}, data=told).json()
+    found = [word for segment in body["segments"] for word in segment["words"]]
+    assert words("".join(word["word"] for word in found)) == words(SAMPLE.text)
+    times = [time for word in found for time in (word["start"], word["end"])]
+    assert times == sorted(times)
+    assert 0 <= times[0] < times[-1] <= body["duration"]
+    told = {"response_format": "verbose_json", "timestamp_granularities[]": "word"}
+    body = client.post("/v1/audio/transcriptions", files={"file": SAMPLE.path.read_bytes()}, data=told).json()
+    assert [word["word"] for word in body["words"]] == [word["word"].strip() for word in found]
+
+
 def test_both_sockets_say_the_same_and_count_together(client: httpx.Client, running: HttpDaemon) -> None:
     before = client.get("/status").json()["requests"]
     over_http = client.post("/transcribe", files={"audio_file": SAMPLE.path.read_bytes()}).json()

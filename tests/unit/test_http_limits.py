@@ -17,6 +17,8 @@ import httpx
 import pytest
 from http_daemon import WAIT_SECONDS, Running, TalkingEngine, serve, wav
 from whisperd.config import HttpConfig, Limits
+from whisperd.speech.options import Options
+from whisperd.speech.types import Control, Int16Samples, Transcription
 
 TOKEN = "a-token-of-enough-letters"
 FORM = {"Content-Type": "multipart/form-data; boundary=B"}
@@ -345,6 +347,35 @@ def test_one_connection_too_many(path: Path) -> None:
         wait_until(lambda: running.server.status()["connections"] == 0)
         with running.client() as client:
             assert client.get("/").status_code == 200
+
+
+# --- the worker -------------------------------------------------------------------------------------------------
+
+
+class Hanging(TalkingEngine):
+    """Shows no sign of life until it is let go."""
+
+    def transcribe(self, pcm: Int16Samples, options: Options, control: Control) -> Transcription:
+        self.running.set()
+        self.hold.wait(WAIT_SECONDS)
+        return super().transcribe(pcm, options, control)
+
+
+def test_health_is_503_while_the_worker_hangs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("whisperd.server.STUCK_SECONDS", 0.2)
+    engine = Hanging()
+    engine.hold.clear()
+    with serve(path, engine) as running, running.client() as client:
+        thread, found = in_background(lambda: post(running))
+        assert engine.running.wait(WAIT_SECONDS)
+        wait_until(lambda: client.get("/health").status_code == 503)
+        assert client.get("/health").json() == {"status": "stuck", "state": "stuck", "model": "fake"}
+        metrics = client.get("/metrics").text
+        assert "\nwhisperd_stuck 1\n" in metrics
+        engine.hold.set()
+        thread.join(WAIT_SECONDS)
+        assert found[0].status_code == 200
+        assert client.get("/health").status_code == 200
 
 
 # --- the end ----------------------------------------------------------------------------------------------------
