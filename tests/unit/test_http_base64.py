@@ -39,7 +39,7 @@ def refusal(data: bytes, cuts: list[int] | None = None) -> HttpError:
     st.lists(st.integers(0, 10_000), max_size=20),
     st.booleans(),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_what_goes_in_comes_out_however_it_is_split(
     audio: bytes, others: dict[str, Any], place: int, cuts: list[int], slashes: bool
 ) -> None:
@@ -52,7 +52,7 @@ def test_what_goes_in_comes_out_however_it_is_split(
 
 
 @given(st.text('{}[]":,\\ audioQ=/x', max_size=60), st.lists(st.integers(0, 1000), max_size=10))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_garbage_is_refused_or_means_what_json_says_it_means(text: str, cuts: list[int]) -> None:
     results = []
     for where in ([], cuts):

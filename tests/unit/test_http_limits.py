@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+import soundfile
 from http_daemon import WAIT_SECONDS, Running, TalkingEngine, serve, wav
 from whisperd.config import HttpConfig, Limits
 from whisperd.speech.options import Options
@@ -293,6 +296,29 @@ def test_too_much_audio_at_once(path: Path) -> None:
         answer = client.post("/transcribe", files={"audio_file": wav(2.0)})
         assert (answer.status_code, answer.json()["code"]) == (503, "queue-full")
         assert client.post("/transcribe", files={"audio_file": wav(1.5)}).status_code == 200
+
+
+@pytest.mark.skipif("MP3" not in soundfile.available_formats(), reason="libsndfile without MP3")
+def test_a_length_that_is_not_known_takes_much_only_while_it_is_decoded(path: Path) -> None:
+    engine = TalkingEngine()
+    engine.hold.clear()
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(16_000), 16_000, format="MP3")
+    limits = Limits(max_clip_seconds=10.0, max_buffered_seconds=40.0)
+    with serve(path, engine, limits) as running:
+
+        def ask() -> int:
+            with running.client() as client:
+                return client.post("/transcribe", files={"audio_file": file.getvalue()}).status_code
+
+        asking = [in_background(ask) for _ in range(8)]  # of 10 s each, by what their headers tell
+        wait_until(lambda: pending(running) == 8)
+        assert running.server.status()["buffered_seconds"] < 10
+        engine.hold.set()
+        for thread, found in asking:
+            thread.join(WAIT_SECONDS)
+            assert found == [200]
+        assert running.server.status()["buffered_seconds"] == 0
 
 
 def test_recordings_have_an_end(path: Path) -> None:

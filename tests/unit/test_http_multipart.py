@@ -62,13 +62,13 @@ CONTENT = st.one_of(st.binary(max_size=60), st.text("\r\n-B", max_size=40).map(s
 
 
 @given(st.lists(CONTENT, min_size=1, max_size=4), st.lists(st.integers(0, 10_000), max_size=30))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_what_goes_in_comes_out_however_it_is_split(contents: list[bytes], cuts: list[int]) -> None:
     assert parse(split(body(*contents), cuts)) == [("a", None, content) for content in contents]
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 10_000), max_size=10))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_garbage_is_a_bad_body_and_nothing_else(garbage: bytes, cuts: list[int]) -> None:
     mixed = body(b"x")[: len(garbage)] + garbage
     for data in (garbage, mixed):

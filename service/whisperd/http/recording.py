@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -55,6 +56,9 @@ class Recording:
         new_endpoints: Callable[[], Endpoints],
     ) -> None:
         self._upload = upload
+        # Of its own: the upload's may be closed, and its number another's, while a thread is still to open this.
+        self._descriptor = upload.descriptor()
+        self._path = f"/proc/self/fd/{self._descriptor}"
         self._wanted = wanted
         self._longest = longest_s
         self._most = most_s
@@ -70,10 +74,12 @@ class Recording:
             WhisperdError: it is no audio, or too long; said of its field.
         """
         with self._lock:
+            if self._closed:
+                return 0
             try:
                 if not self._upload.size:
                     raise BadAudio(f"{self._upload.name} is empty")
-                audio = self._stack.enter_context(open_audio(self._upload.path, self._most))
+                audio = self._stack.enter_context(open_audio(self._path, self._most))
                 self._pieces = pieces(audio.blocks(), self._longest)
             except WhisperdError as error:
                 raise self._named(error) from None
@@ -104,8 +110,9 @@ class Recording:
         with self._lock:
             self._closed = True
             self._stack.close()
+            os.close(self._descriptor)
 
     def _named(self, error: WhisperdError) -> WhisperdError:
         error = about(error, self._upload.field)
-        error.text = error.text.replace(self._upload.path, self._upload.name)
+        error.text = error.text.replace(self._path, self._upload.name)
         return error

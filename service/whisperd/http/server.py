@@ -211,7 +211,7 @@ def _as_ours(request: web.Request, cause: Exception) -> WhisperdError:
         return MethodNotAllowed(f"{request.path[:200]} knows {known}, not {request.method[:20]}")
     if isinstance(cause, web.HTTPException):
         return problems.BadRequest(f"the request is not understood: {cause.text or cause.reason}"[:300])
-    log.error("an HTTP request to %s failed", request.path[:200], exc_info=cause)
+    log.error("an HTTP request to %r failed", request.path[:200], exc_info=cause)
     return InternalError(f"the request failed: {type(cause).__name__}")
 
 

@@ -58,10 +58,10 @@ class Upload:
         self._pool = pool
         self._descriptor: int | None = os.memfd_create("upload", os.MFD_CLOEXEC)
 
-    @property
-    def path(self) -> str:
-        """Under which it can be opened while it is not closed."""
-        return f"/proc/self/fd/{self._descriptor}"
+    def descriptor(self) -> int:
+        """Another descriptor of the same memory, for the caller to close."""
+        assert self._descriptor is not None, "it is not closed"
+        return os.dup(self._descriptor)
 
     def write(self, data: bytes) -> None:
         """Add bytes; raises QueueFull."""

@@ -57,6 +57,7 @@ class Work:
         self._host = host
         self._executor = executor
         self._most = most_s
+        self._decoding = asyncio.Semaphore(DECODERS)
 
     async def transcribe(
         self,
@@ -93,7 +94,7 @@ class Work:
         except WhisperdError as error:
             outcome = error.code
             raise
-        except (Gone, asyncio.CancelledError):
+        except (Gone, ConnectionError, asyncio.CancelledError):
             outcome = DISCONNECTED
             raise
         finally:
@@ -120,11 +121,12 @@ class Work:
             upload, wanted, longest_s=longest_s, most_s=self._most, new_endpoints=self._host.new_endpointer
         )
         try:
-            share = await self._in_thread(recording.open)
+            most = await self._in_thread(recording.open)
             while True:
-                piece = await self._decoded(recording, share)
+                piece = await self._decoded(recording, most)
                 if piece is None:
                     break
+                share = len(piece.pcm)
                 progress.audio_s = piece.end_s
                 before = [result for _, result in progress.parts]
                 until_s = piece.offset_s + len(piece.pcm) / SAMPLE_RATE
@@ -146,15 +148,16 @@ class Work:
             # Not waited for: it may have to wait for a thread that decodes still, where this task was cancelled.
             self._executor.submit(recording.close)
 
-    async def _decoded(self, recording: Recording, share: int) -> Prepared | None:
-        """The next piece, whose share of the budget is taken before there is any of it."""
-        self._host.budget.take(share)
-        piece: Prepared | None = None
-        try:
-            piece = await self._in_thread(recording.next)
-        finally:
-            if piece is None:
-                self._host.budget.give(share)
+    async def _decoded(self, recording: Recording, most: int) -> Prepared | None:
+        """The next piece, whose samples are in the budget: as many as there may be, before there is any of it."""
+        async with self._decoding:  # so that only those that are decoded now take more than they need
+            self._host.budget.take(most)
+            kept = 0
+            try:
+                piece = await self._in_thread(recording.next)
+                kept = 0 if piece is None else len(piece.pcm)
+            finally:
+                self._host.budget.give(most - kept)
         return piece
 
     async def _run(self, pcm: Int16Samples, share: int, wanted: Wanted, gate: Gate) -> Outcome:
