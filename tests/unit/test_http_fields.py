@@ -270,37 +270,40 @@ def test_health_is_the_workers(state: str, status: int) -> None:
 # --- pieces ---------------------------------------------------------------------------------------------------
 
 
+def piece(options: Options, *before: Transcription, later: bool = True) -> Options | None:
+    return options_of_piece(options, 10.0, 20.0, before, later=later)
+
+
 def test_the_options_of_pieces() -> None:
-    told = Options(language="auto", prefix="So", initial_prompt="Graz", condition_on_previous_text=True)
-    assert options_of_piece(told, 0.0, 30.0, []) == told
+    told = Options(
+        language="auto",
+        prefix="So",
+        initial_prompt="Graz",
+        condition_on_previous_text=True,
+        without_timestamps=False,
+    )
+    assert piece(told) == told
     empty = Transcription("", "en", 1.0, (), Timings(0, 0, 0))
-    assert options_of_piece(told, 30.0, 60.0, [empty]) == replace(told, prefix=None)
+    assert piece(told, empty) == replace(told, prefix=None)
     detected = replace(RESULT, languages=(("en", 0.9),))
     then = replace(told, prefix=None, language="en", initial_prompt="Hi Hi")
-    assert options_of_piece(told, 30.0, 60.0, [empty, detected, RESULT]) == then
+    assert piece(told, empty, detected, RESULT) == then
     many = replace(told, multilingual=True)
-    assert options_of_piece(many, 30.0, 60.0, [detected]) == replace(
-        then, multilingual=True, language="auto", initial_prompt="Hi"
-    )
+    assert piece(many, detected) == replace(many, prefix=None, initial_prompt="Hi")
     hot = replace(RESULT, segments=(replace(RESULT.segments[0], temperature=0.8),))
-    found = options_of_piece(told, 30.0, 60.0, [hot])
-    assert found is not None and found.initial_prompt == "Graz"
+    assert piece(told, hot) == replace(told, prefix=None)
 
 
-@pytest.mark.parametrize(
-    ("times", "within"),
-    [
-        ((5.0,), (0.0, 10.0)),
-        ((15.0,), (5.0, 10.0)),
-        ((5.0, 12.0, 18.0, 19.0), (0.0, 2.0, 8.0, 9.0)),
-        ((5.0, 10.0), None),
-        ((20.0,), None),
-        ((1.0, 2.0, 19.5, 50.0), (9.5, 10.0)),
-    ],
-)
-def test_times_of_a_recording_in_a_piece_of_it(times: tuple[float, ...], within: tuple[float, ...] | None) -> None:
-    found = options_of_piece(Options(clip_timestamps=times), 10.0, 20.0, [])
-    assert (found and found.clip_timestamps) == within
+def test_the_last_piece_of_a_long_recording_has_times_even_if_it_is_short() -> None:
+    assert piece(Options(), later=False) == Options()
+    assert piece(Options()) == Options(without_timestamps=False)
+    assert piece(Options(without_timestamps=True)) == Options(without_timestamps=True)
+
+
+def test_times_of_a_recording_in_a_piece_of_it() -> None:
+    found = piece(Options(clip_timestamps=(5.0, 12.0, 18.0, 19.0, 19.5)))
+    assert found is not None and found.clip_timestamps == (0.0, 2.0, 8.0, 9.0, 9.5)
+    assert piece(Options(clip_timestamps=(5.0, 10.0))) is None
 
 
 # --- preparation ----------------------------------------------------------------------------------------------

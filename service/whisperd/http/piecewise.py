@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import zip_longest
 from typing import Final
 
-from ..audio.pieces import joined_text
+from ..audio.pieces import joined_text, within
 from ..speech.options import Options
 from ..speech.types import Transcription
 
@@ -17,7 +15,7 @@ PROMPT_CHARS: Final = 800
 
 
 def options_of_piece(
-    options: Options, start_s: float, end_s: float, before: Sequence[Transcription]
+    options: Options, start_s: float, end_s: float, before: Sequence[Transcription], *, later: bool
 ) -> Options | None:
     """What is chosen for a piece that lies between two times of the recording; None: nothing of it is wanted.
 
@@ -26,12 +24,15 @@ def options_of_piece(
 
     Args:
         before: the transcriptions of the pieces before, in order.
+        later: whether there is a piece before, wanted or not: then the recording is long.
     """
     chosen = options
     if times := options.clip_timestamps:
-        chosen = replace(chosen, clip_timestamps=_within(times, start_s, end_s))
+        chosen = replace(chosen, clip_timestamps=tuple(within(times, start_s, end_s)))
         if not chosen.clip_timestamps:
             return None
+    if later and options.without_timestamps is None:
+        chosen = replace(chosen, without_timestamps=False)
     if not before:
         return chosen
     chosen = replace(chosen, prefix=None)
@@ -45,13 +46,3 @@ def options_of_piece(
         text = joined_text((result.text, result.language) for result in spoken)
         chosen = replace(chosen, initial_prompt=text[-PROMPT_CHARS:])
     return chosen
-
-
-def _within(times: Sequence[float], start_s: float, end_s: float) -> tuple[float, ...]:
-    """Starts and ends of a recording as those of the part between two times; the last end may be missing."""
-    found: list[float] = []
-    for begin, end in zip_longest(times[::2], times[1::2], fillvalue=math.inf):
-        first, last = max(begin, start_s), min(end, end_s)
-        if first < last:
-            found += [first - start_s, last - start_s]
-    return tuple(found)

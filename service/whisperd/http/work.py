@@ -122,6 +122,7 @@ class Work:
         )
         try:
             most = await self._in_thread(recording.open)
+            later = False
             while True:
                 piece = await self._decoded(recording, most)
                 if piece is None:
@@ -130,7 +131,10 @@ class Work:
                 progress.audio_s = piece.end_s
                 before = [result for _, result in progress.parts]
                 until_s = piece.offset_s + len(piece.pcm) / SAMPLE_RATE
-                options = options_of_piece(wanted.options, piece.offset_s, until_s, before)
+                options = options_of_piece(
+                    wanted.options, piece.offset_s, until_s, before, later=later and tell is None
+                )
+                later = True
                 if options is None:
                     self._host.budget.give(share)
                     continue
