@@ -70,26 +70,14 @@ class GraphBuilder:
             tensor.raw_data = blob
         else:
             self._data.extend(b"\0" * (-len(self._data) % ALIGNMENT))
-            self.external(tensor, f"{self.name}.data", len(self._data), len(blob))
+            tensor.data_location = TensorProto.EXTERNAL
+            place = {"location": f"{self.name}.data", "offset": str(len(self._data)), "length": str(len(blob))}
+            for entry, text in place.items():
+                tensor.external_data.add(key=entry, value=text)
             self._data.extend(blob)
         self._tensors.append(tensor)
         self._known[key] = name
         return name
-
-    def shared(self, name: str, file: str, dtype: npt.DTypeLike, shape: Sequence[int]) -> str:
-        """Refer to a whole file, which holds nothing but this tensor, without writing it."""
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        tensor = TensorProto(name=name, data_type=_DTYPES[np.dtype(dtype)], dims=shape)
-        self.external(tensor, file, 0, size)
-        self._tensors.append(tensor)
-        return name
-
-    @staticmethod
-    def external(tensor: onnx.TensorProto, file: str, offset: int, length: int) -> None:
-        """Make `tensor` refer to `length` bytes at `offset` of `file`, which lies beside the graph."""
-        tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", file), ("offset", str(offset)), ("length", str(length))):
-            tensor.external_data.add(key=key, value=value)
 
     def ints(self, *values: int) -> str:
         """An int64 vector, as shape and axis inputs want it."""

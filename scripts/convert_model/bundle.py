@@ -20,7 +20,7 @@ from . import graphs, tail, vocabulary
 from .quantise import SAFE_RANGE
 from .weights import Weights, WeightsError
 
-FORMAT = 3
+FORMAT = 4
 PRECISIONS = ("int8", "fp32")
 #: 16 positions of 20 ms: no farther from the full context than 8 (docs/models.md), and half the rows.
 DEFAULT_STRIDE = 16
@@ -91,6 +91,7 @@ def _write_files(w: Weights, recipe: Recipe, folder: Path, report: Callable[[str
     files = graphs.write_encoder(w, silence, weight_range, folder)
     report("writing the decoder", layers + 1, steps)
     files += graphs.write_decoder(w, recipe.stride, weight_range, folder)
+    files += graphs.write_head(w, weight_range, folder)
     (folder / "tokenizer.json").write_bytes(w.tokenizer_json)
     (folder / vocabulary.FILE).write_bytes(vocabulary.pack(vocabulary.text_tokens(w)))
     report("writing the manifest", layers + 2, steps)

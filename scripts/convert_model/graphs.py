@@ -10,8 +10,12 @@ Four things differ from the reference graph, none of them in what is computed ov
 * The encoder ends with every decoder layer's cross-attention keys and values, computed once per clip.
 * The decoder gives the queries of its cross-attention in the layers whose heads follow the audio. The daemon,
   which has the keys, computes from them where a token looked: nothing is paid for it where nobody asks.
-* The decoder takes embedded tokens. The embedding table and the output head are one int8 file, which the
-  daemon maps into memory and looks up in, and from which the run-time packs the head.
+* The decoder takes embedded tokens, which the daemon looks up in a mapped file, and gives the rows from which a
+  graph of its own, the head, makes logits. Half of what a decoder step reads is the head: alone it has threads to
+  itself, and its weights, columns where the look-up has rows, are packed as they lie in their file.
+
+The scale of the decoder's attention is a factor of its queries' weights: the run-time's product of one row and a
+matrix is faster where there is none.
 """
 
 from __future__ import annotations
@@ -63,7 +67,7 @@ class _Heads:
         self.n_head, self.n_state, self.head = n_head, n_state, n_state // n_head
         self.scale = 1.0 / math.sqrt(self.head)
         self.width = n_head * (self.head + 1)
-        self.weight = math.log(stride) / self.scale
+        self.weight = math.log(stride)
 
     def widen(self, rows: Array, extra: float) -> Array:
         """[n, n_state] -> [n, n_head * (head + 1)], `extra` as each head's last component."""
@@ -130,7 +134,7 @@ def write_encoder(w: Weights, tail: Tail, weight_range: int | None, folder: Path
         bias = np.concatenate([query_bias, key_bias, t[f"{b}.attn.value.bias"].astype(np.float32)])
         qkv = g.linear(normed, f"{b}.qkv", weight, bias)
         q, k, v = g.node("Split", [qkv, g.ints(heads.width, heads.width, d.n_state)], 3, axis=2)
-        tail_k = heads.widen(tail.encoder_k[i], heads.weight).astype(np.float16)[None]
+        tail_k = heads.widen(tail.encoder_k[i], heads.weight / heads.scale).astype(np.float16)[None]
         k = g.node("Concat", [k, _rows_from(g, f"{b}.tail_k", tail_k, first, 1)], axis=1)
         v = g.node("Concat", [v, _rows_from(g, f"{b}.tail_v", tail.encoder_v[i][None], first, 1)], axis=1)
         x = g.node("MultiHeadAttention", [q, k, v], domain=CONTRIB, num_heads=d.n_head, scale=heads.scale)
@@ -165,10 +169,11 @@ def _cross(g: GraphBuilder, w: Weights, heads: _Heads, tail: Tail, x: str, first
 
 
 def write_decoder(w: Weights, stride: int, weight_range: int | None, folder: Path) -> list[str]:
-    """x, rows, ck{i}, cv{i}, pk{i}, pv{i} -> logits, nk{i}, nv{i}, cq{j}.
+    """x, rows, ck{i}, cv{i}, pk{i}, pv{i} -> hidden, nk{i}, nv{i}, cq{j}.
 
-    x float32[B, S, n_state] are embedded tokens with their positions, rows int64[R] those of them whose
-    logits float32[B, R, n_vocab] are wanted; nk, nv: the past pk, pv float32[B, n_head, P, head] and S more;
+    x float32[B, S, n_state] are embedded tokens with their positions, rows int64[R] those of them for which the
+    head's input hidden float32[B, R, n_state] is wanted; nk, nv: the past pk, pv float32[B, n_head, P, head] and S
+    more;
     cq float32[B, S, n_head * (head + 1)]: what meets ck, in each layer j with a head that follows the audio.
 
     The B hypotheses read one audio, so ck and cv have no batch: to their attention, which has no mask and no
@@ -177,18 +182,20 @@ def write_decoder(w: Weights, stride: int, weight_range: int | None, folder: Pat
     d, t = w.dims, w.tensors
     g = GraphBuilder("decoder", weight_range)
     heads = _Heads(d.n_head, d.n_state, stride)
-    head = d.n_state // d.n_head
+    head, scale = heads.head, np.float32(heads.scale)
     inputs = [tensor_input("x", ["B", "S", d.n_state]), tensor_input("rows", ["R"], INT64)]
-    outputs = [tensor_input("logits", ["B", "R", d.n_vocab])]
+    outputs = [tensor_input("hidden", ["B", "R", d.n_state])]
     aligned = {layer for layer, _ in w.aligning_heads}
     by_hypothesis = g.node("Concat", [g.node("Shape", ["x"], start=0, end=2), g.ints(heads.width)], axis=0)
     residual = "x"
     blocks = [f"decoder.blocks.{i}" for i in range(d.n_text_layer)]
     normed = _norm(g, residual, t, f"{blocks[0]}.attn_ln")
     for i, b in enumerate(blocks):
-        weight = np.concatenate([t[f"{b}.attn.{p}.weight"] for p in ("query", "key", "value")])
+        query, key, value = (t[f"{b}.attn.{p}.weight"].astype(np.float32) for p in ("query", "key", "value"))
+        weight = np.concatenate([query * scale, key, value])
         no_bias = np.zeros(d.n_state, np.float32)  # Whisper's keys have none
-        bias = np.concatenate([t[f"{b}.attn.query.bias"], no_bias, t[f"{b}.attn.value.bias"]])
+        query_bias = t[f"{b}.attn.query.bias"].astype(np.float32) * scale
+        bias = np.concatenate([query_bias, no_bias, t[f"{b}.attn.value.bias"].astype(np.float32)])
         qkv = g.linear(normed, f"{b}.qkv", weight, bias)
         q, k, v = g.node("Split", [qkv, g.ints(d.n_state, d.n_state, d.n_state)], 3, axis=2)
         x, _, _ = g.node(
@@ -197,13 +204,14 @@ def write_decoder(w: Weights, stride: int, weight_range: int | None, folder: Pat
             [f"self_{i}", f"nk{i}", f"nv{i}"],
             domain=CONTRIB,
             num_heads=d.n_head,
-            scale=heads.scale,
+            scale=1.0,
             unidirectional=1,
         )
         x = g.linear(x, f"{b}.out", t[f"{b}.attn.out.weight"], t[f"{b}.attn.out.bias"])
         normed, residual = _add_norm(g, x, residual, t, f"{b}.cross_attn_ln")
-        query = heads.weight_rows(t[f"{b}.cross_attn.query.weight"])
-        q = g.linear(normed, f"{b}.cross_q", query, heads.bias(t[f"{b}.cross_attn.query.bias"], 1.0))
+        query = heads.weight_rows(t[f"{b}.cross_attn.query.weight"]) * scale
+        query_bias = heads.bias(t[f"{b}.cross_attn.query.bias"] * scale, 1.0)
+        q = g.linear(normed, f"{b}.cross_q", query, query_bias)
         if i in aligned:
             q = g.node("Identity", [q], [f"cq{i}"])
             outputs.append(tensor_input(f"cq{i}", ["B", "S", heads.width]))
@@ -212,7 +220,7 @@ def write_decoder(w: Weights, stride: int, weight_range: int | None, folder: Pat
             [g.node("Reshape", [q, g.ints(1, -1, heads.width)]), f"ck{i}", f"cv{i}"],
             domain=CONTRIB,
             num_heads=d.n_head,
-            scale=heads.scale,
+            scale=1.0,
         )
         x = g.node("Reshape", [x, by_hypothesis])
         # The operator wants values as wide as keys; what their extra component weighs is 0.
@@ -232,27 +240,28 @@ def write_decoder(w: Weights, stride: int, weight_range: int | None, folder: Pat
             tensor_input(f"nk{i}", ["B", d.n_head, "N", head]),
             tensor_input(f"nv{i}", ["B", d.n_head, "N", head]),
         ]
-    files = _head(g, w, g.node("Gather", [normed, "rows"], axis=1), folder)
-    return g.write(folder, inputs, outputs) + files
+    g.node("Gather", [normed, "rows"], ["hidden"], axis=1)
+    return g.write(folder, inputs, outputs)
 
 
-def _head(g: GraphBuilder, w: Weights, wanted: str, folder: Path) -> list[str]:
-    """Logits of the rows that are wanted, and the files that the head and the daemon's look-up share."""
+def write_head(w: Weights, weight_range: int | None, folder: Path) -> list[str]:
+    """hidden float32[B, R, n_state] -> logits float32[B, R, n_vocab]; and what the daemon looks up in."""
+    d = w.dims
     table = w.tensors["decoder.token_embedding.weight"].astype(np.float32)
     position = w.tensors["decoder.positional_embedding"].astype("<f2")
     (folder / POSITION_FILE).write_bytes(position.tobytes())
-    if g.weight_range is None:
+    files = [EMBEDDING_FILE, POSITION_FILE]
+    if weight_range is None:
         (folder / EMBEDDING_FILE).write_bytes(table.astype("<f4").tobytes())
-        rows = g.shared("embedding", EMBEDDING_FILE, np.float32, table.shape)
-        g.node("MatMul", [wanted, g.node("Transpose", [rows], perm=[1, 0])], ["logits"])
-        return [EMBEDDING_FILE, POSITION_FILE]
-    levels, scale = quantise_columns(table, g.weight_range)
-    (folder / EMBEDDING_FILE).write_bytes(levels.tobytes())
-    (folder / EMBEDDING_SCALE_FILE).write_bytes(scale.astype("<f4").tobytes())
-    rows = g.shared("embedding", EMBEDDING_FILE, np.int8, table.shape)
-    columns = g.node("Transpose", [rows], perm=[1, 0])
-    g.node("Identity", [g.quantised_matmul(wanted, "head", columns, scale)], ["logits"])
-    return [EMBEDDING_FILE, POSITION_FILE, EMBEDDING_SCALE_FILE]
+    else:
+        levels, scale = quantise_columns(table, weight_range)
+        (folder / EMBEDDING_FILE).write_bytes(levels.tobytes())
+        (folder / EMBEDDING_SCALE_FILE).write_bytes(scale.astype("<f4").tobytes())
+        files.append(EMBEDDING_SCALE_FILE)
+    g = GraphBuilder("head", weight_range)
+    g.node("Identity", [g.linear("hidden", "head", table)], ["logits"])
+    inputs = [tensor_input("hidden", ["B", "R", d.n_state])]
+    return g.write(folder, inputs, [tensor_input("logits", ["B", "R", d.n_vocab])]) + files
 
 
 def _mlp(g: GraphBuilder, x: str, t: dict[str, Array], block: str) -> str:

@@ -73,7 +73,7 @@ def test_no_path_of_the_machine_in_the_bundle(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["encoder.onnx", "decoder.data", "embedding.scale", "tokenizer.json", "vocabulary.data"]
+    "name", ["encoder.onnx", "decoder.data", "embedding.scale", "head.data", "tokenizer.json", "vocabulary.data"]
 )
 def test_a_missing_short_or_changed_file_is_named(folder: Path, name: str) -> None:
     whole = (folder / name).read_bytes()
@@ -91,7 +91,7 @@ def test_a_missing_short_or_changed_file_is_named(folder: Path, name: str) -> No
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda m: m.update(format=1), "format 1, this daemon reads 3"),
+        (lambda m: m.update(format=1), "format 1, this daemon reads 4"),
         (lambda m: m.pop("tokens"), "lacks the field 'tokens'"),
         (lambda m: m["dimensions"].update(n_state=-4), "n_state is -4"),
         (lambda m: m["dimensions"].pop("n_head"), "n_head"),

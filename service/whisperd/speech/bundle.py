@@ -1,4 +1,4 @@
-"""The model bundle: a folder with two ONNX graphs, their weights, a tokenizer and `manifest.json`.
+"""The model bundle: a folder with three ONNX graphs, their weights, a tokenizer and `manifest.json`.
 
 `scripts/convert_model` writes it; docs/models.md describes it. Nothing here imports the model's run-time, so
 that a bundle can be checked without loading it.
@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import BundleError
 
 #: Version of the bundle's layout. A daemon reads exactly one: an old bundle is converted again.
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 #: A manifest has some 10 KiB; anything near this is something else.
 MAX_MANIFEST_BYTES = 256 * 1024

@@ -1,4 +1,4 @@
-"""Whisper's two networks over ONNX Runtime: the one seam behind which inference sits.
+"""Whisper's networks over ONNX Runtime: the one seam behind which inference sits.
 
 Shapes use L for audio positions (20 ms each, two mel frames), S for tokens in one call, P for tokens before, B for
 the decodings of one batch.
@@ -46,7 +46,7 @@ class Hypothesis:
 
 
 class WhisperModel:
-    """The encoder and decoder of one bundle.
+    """The encoder, the decoder and the decoder's head of one bundle.
 
     Args:
         bundle: folder whose files have been verified.
@@ -62,12 +62,14 @@ class WhisperModel:
         d = manifest.dimensions
         try:
             self._encoder = ort.InferenceSession(str(bundle / "encoder.onnx"), _options(threads))
-            self._decoder = ort.InferenceSession(str(bundle / "decoder.onnx"), _options(threads))
+            # A step of the decoder is a hundred small operators: to wake threads for each costs what they save.
+            self._decoder = ort.InferenceSession(str(bundle / "decoder.onnx"), _options(1))
+            self._head = ort.InferenceSession(str(bundle / "head.onnx"), _options(threads))
         except Exception as error:  # ONNX Runtime's exceptions have no common base but Exception
             raise BundleError(f"ONNX Runtime {ort.__version__} cannot load {bundle}: {error}") from error
         self._cross_names = [output.name for output in self._encoder.get_outputs()]
         self._layers = range(d.n_text_layer)
-        self._step_names = ["logits", *(f"n{kind}{i}" for i in self._layers for kind in "kv")]
+        self._step_names = ["hidden", *(f"n{kind}{i}" for i in self._layers for kind in "kv")]
         self._aligned = sorted({layer for layer, _ in manifest.alignment_heads})
         self._query_names = [f"cq{layer}" for layer in self._aligned]
         quantised = manifest.precision != "fp32"
@@ -189,7 +191,7 @@ class WhisperModel:
         feeds["x"] = ort.OrtValue.ortvalue_from_numpy(embedded)
         feeds["rows"] = ort.OrtValue.ortvalue_from_numpy(np.asarray(rows, np.int64))
         names = self._step_names if hypothesis.attentions is None else self._step_names + self._query_names
-        logits, *values = self._decoder.run_with_ort_values(names, feeds, run_options)
+        hidden, *values = self._decoder.run_with_ort_values(names, feeds, run_options)
         for i in self._layers:
             feeds[f"pk{i}"], feeds[f"pv{i}"] = values[2 * i], values[2 * i + 1]
         hypothesis.position = end
@@ -197,6 +199,7 @@ class WhisperModel:
             seen = self._attention(feeds, values[2 * len(self._layers) :])
             for looked, member in zip(hypothesis.attentions, seen, strict=True):
                 looked.extend(member)
+        (logits,) = self._head.run_with_ort_values(["logits"], {"hidden": hidden}, run_options)
         result: Float32Array = logits.numpy()
         return result
 
@@ -207,10 +210,9 @@ class WhisperModel:
             layer: q.numpy().reshape(*q.shape()[:2], d.n_head, -1)
             for layer, q in zip(self._aligned, queries, strict=True)
         }
-        scale = np.float32((d.n_state // d.n_head) ** -0.5)
         rows = []
         for layer, head in self.manifest.alignment_heads:
-            logits = by_layer[layer][:, :, head] @ feeds[f"ck{layer}"].numpy()[0, head].T * scale
+            logits = by_layer[layer][:, :, head] @ feeds[f"ck{layer}"].numpy()[0, head].T
             weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
             rows.append(weights / weights.sum(axis=-1, keepdims=True))
         result: Float32Array = np.stack(rows, axis=2)
@@ -223,7 +225,7 @@ def _options(threads: int) -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = _LOG_ERRORS
-    # The graphs are made fused; "basic" is needed to fold the casts and the head's transposition at load.
+    # The graphs are made fused; "basic" is needed to fold the casts at load.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     # Lengths differ from clip to clip, so a memory plan made for one does not fit the next; and an arena
     # would keep the peak of the longest clip for ever.
