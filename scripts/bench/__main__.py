@@ -46,7 +46,7 @@ LENGTHS = (2.1, 3.5, 6.0, 11.0)
 PAUSE = np.zeros(RATE // 2, np.int16)
 IDLE_SECONDS = 10.0
 #: At least so many times faster than each stranger, per clip in order of length.
-TARGETS = {"faster-whisper": (9.0, 6.0, 4.5, 3.0), "whisper.cpp": (1.6, 1.6, 1.6, 1.6)}
+TARGETS = {"faster-whisper": (15.0, 10.0, 7.0, 4.5), "whisper.cpp": (3.0, 3.0, 3.0, 2.5)}
 #: A word's worth of difference that the cut context and int8 may cost over all clips together.
 WORDS_ALLOWED = 1
 

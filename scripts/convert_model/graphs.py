@@ -95,9 +95,9 @@ def _tail_slice(g: GraphBuilder, length: str, stride: int) -> str:
 
 
 def _rows_from(g: GraphBuilder, name: str, value: Array, start: str, axis: int) -> str:
-    """The tail rows from `start` on; stored as float16, widened to float32 when the session loads."""
-    table = g.node("Cast", [g.constant(name, value)], to=1)
-    return str(g.node("Slice", [table, start, g.ints(value.shape[axis]), g.ints(axis)]))
+    """The tail rows from `start` on. They stay float16, in the mapped file, until a clip needs them."""
+    rows = g.node("Slice", [g.constant(name, value), start, g.ints(value.shape[axis]), g.ints(axis)])
+    return str(g.node("Cast", [rows], to=1))
 
 
 def write_encoder(w: Weights, tail: Tail, weight_range: int | None, folder: Path) -> list[str]:
@@ -117,8 +117,8 @@ def write_encoder(w: Weights, tail: Tail, weight_range: int | None, folder: Path
     x = g.node("Transpose", [x], perm=[0, 2, 1])
     length = g.node("Shape", [x], start=1, end=2)
     positions = g.constant("positions", t["encoder.positional_embedding"].astype(np.float16))
-    positions = g.node("Slice", [g.node("Cast", [positions], to=1), g.ints(0), length, g.ints(0)])
-    residual = g.node("Add", [x, positions])
+    positions = g.node("Slice", [positions, g.ints(0), length, g.ints(0)])
+    residual = g.node("Add", [x, g.node("Cast", [positions], to=1)])
     first = _tail_slice(g, length, tail.stride)
     blocks = [f"encoder.blocks.{i}" for i in range(d.n_audio_layer)]
     normed = _norm(g, residual, t, f"{blocks[0]}.attn_ln")

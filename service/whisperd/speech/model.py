@@ -6,6 +6,8 @@ the decodings of one batch.
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,8 +75,7 @@ class WhisperModel:
         self._aligned = sorted({layer for layer, _ in manifest.alignment_heads})
         self._query_names = [f"cq{layer}" for layer in self._aligned]
         quantised = manifest.precision != "fp32"
-        table = np.memmap(bundle / "embedding.data", np.int8 if quantised else "<f4", "r")
-        self._embedding = table.reshape(d.n_vocab, d.n_state)
+        self._embedding = _Rows(bundle / "embedding.data", np.dtype(np.int8 if quantised else "<f4"), d.n_state)
         ones = np.ones(d.n_vocab, np.float32)
         self._scale = np.fromfile(bundle / "embedding.scale", "<f4") if quantised else ones
         positions = np.fromfile(bundle / "position.data", "<f2").reshape(d.n_text_ctx, d.n_state)
@@ -185,7 +186,7 @@ class WhisperModel:
         end = hypothesis.position + count
         if not 0 < count <= end <= len(self._positions):
             raise ValueError(f"{end} tokens exceed a context of {len(self._positions)}")
-        embedded = self._embedding[tokens].astype(np.float32) * self._scale[tokens][..., None]
+        embedded = self._embedding.read(tokens).astype(np.float32) * self._scale[tokens][..., None]
         embedded += self._positions[hypothesis.position : end]
         feeds = hypothesis.feeds
         feeds["x"] = ort.OrtValue.ortvalue_from_numpy(embedded)
@@ -219,13 +220,28 @@ class WhisperModel:
         return result
 
 
+class _Rows:
+    """A table of which only the rows that are wanted are read: mapped, whole stretches would count as resident."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any], width: int) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._descriptor)
+        self._dtype, self._width = dtype, width
+
+    def read(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """[..., width] for int[...]."""
+        size = self._width * self._dtype.itemsize
+        raw = b"".join(os.pread(self._descriptor, size, size * row) for row in rows.ravel().tolist())
+        return np.frombuffer(raw, self._dtype).reshape(*rows.shape, self._width)
+
+
 def _options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = _LOG_ERRORS
-    # The graphs are made fused; "basic" is needed to fold the casts at load.
+    # The graphs are made fused; "basic" is needed to pack the weights without copies of them.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     # Lengths differ from clip to clip, so a memory plan made for one does not fit the next; and an arena
     # would keep the peak of the longest clip for ever.
