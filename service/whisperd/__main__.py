@@ -179,7 +179,8 @@ def _started(settings: config.Config, notifier: Notifier) -> tuple[Scheduler, Ma
         info.default_language,
         time.monotonic() - begun,
     )
-    return Scheduler(engine, max_queue=settings.limits.max_queue, run_options=RunOptions), manifest
+    limit = settings.limits.max_queue
+    return Scheduler(engine, max_queue=limit, run_options=RunOptions, when_idle=memory.trim), manifest
 
 
 @dataclass(frozen=True)

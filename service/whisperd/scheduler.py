@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Without a job for so long, the worker takes it that there will be none for a while.
+IDLE_SECONDS = 1.0
 _OVERTAKEN = "another request came"
 
 
@@ -117,6 +119,8 @@ class Scheduler:
         max_queue: int = 32,
         run_options: Callable[[], Terminable | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        when_idle: Callable[[], object] = lambda: None,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         """Make a scheduler; its worker begins with `start`.
 
@@ -126,8 +130,13 @@ class Scheduler:
             run_options: makes the run options of one job, as `onnxruntime.RunOptions` does. The default makes
                 none: then a cancelled job is left only between the steps of the engine.
             clock: monotonic seconds.
+            when_idle: called once, on the worker's thread, when it had nothing to do for `idle_seconds` after a
+                job: a place to give memory back.
         """
         self._engine = engine
+        self._when_idle = when_idle
+        self._idle_seconds = idle_seconds
+        self._untidy = False
         self._max_queue = max_queue
         self._make_run_options = run_options
         self._clock = clock
@@ -309,13 +318,17 @@ class Scheduler:
     def _work_once(self) -> bool:
         # One job to a call, so that no local variable keeps its clip while the worker waits for the next.
         with self._wake:
-            while not self._queue and not self._stopping:
-                self._wake.wait()
-            if not self._queue:
-                return False
-            job = heapq.heappop(self._queue)
-        self._serve(job)
-        return True
+            rested = False
+            while not (self._queue or self._stopping or rested):
+                rested = not self._wake.wait(self._idle_seconds if self._untidy else None)
+            job = heapq.heappop(self._queue) if self._queue else None
+            self._untidy = job is not None
+        if job is not None:
+            self._serve(job)
+            return True
+        if rested:
+            self._when_idle()
+        return rested
 
     def _serve(self, job: Job) -> None:
         with self._wake:

@@ -385,3 +385,17 @@ def test_a_partial_that_has_not_begun_is_overtaken() -> None:
     assert job.ahead == 0
     assert isinstance(results["partial"], Cancelled)
     assert scheduler.progress().waiting == 1
+
+
+def test_an_idle_worker_tidies_up_once_after_its_jobs(engine: Engine) -> None:
+    tidied = threading.Semaphore(0)
+    scheduler, results = Scheduler(engine, when_idle=tidied.release, idle_seconds=0.05), Results()
+    scheduler.start()
+    assert not tidied.acquire(timeout=0.3), "there was no job to tidy up after"
+    for name in ("first", "second"):
+        engine.go.release()
+        submit(scheduler, results, name)
+        assert isinstance(results[name], Transcription)
+        assert tidied.acquire(timeout=WAIT)
+        assert not tidied.acquire(timeout=0.3), "tidied twice"
+    assert scheduler.stop(WAIT)
