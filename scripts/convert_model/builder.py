@@ -25,8 +25,9 @@ OPSET = 17
 #: Written explicitly: the default would follow the installed onnx release and change the bytes.
 IR_VERSION = 8
 CONTRIB = "com.microsoft"
-#: Tensors up to this size stay inside the .onnx file: shape inference needs the small integer ones.
-INLINE_BYTES = 256
+#: Tensors up to this size stay inside the .onnx file. Shape inference needs the small integer ones there; and each
+#: of the others is mapped on its own, in whole pages, so that 400 biases, scales and norms would cost 2 MB.
+INLINE_BYTES = 12 * 1024
 #: Tensors start on a cache line, so that kernels may read a mapped file directly.
 ALIGNMENT = 64
 

@@ -76,10 +76,8 @@ class WhisperModel:
         self._query_names = [f"cq{layer}" for layer in self._aligned]
         quantised = manifest.precision != "fp32"
         self._embedding = _Rows(bundle / "embedding.data", np.dtype(np.int8 if quantised else "<f4"), d.n_state)
-        ones = np.ones(d.n_vocab, np.float32)
-        self._scale = np.fromfile(bundle / "embedding.scale", "<f4") if quantised else ones
-        positions = np.fromfile(bundle / "position.data", "<f2").reshape(d.n_text_ctx, d.n_state)
-        self._positions = positions.astype(np.float32)
+        self._scale = _Rows(bundle / "embedding.scale", np.dtype("<f4"), 1) if quantised else None
+        self._positions = np.fromfile(bundle / "position.data", "<f2").reshape(d.n_text_ctx, d.n_state)
         head = d.n_state // d.n_head
         self._no_past = ort.OrtValue.ortvalue_from_numpy(np.zeros((1, d.n_head, 0, head), np.float32))
 
@@ -186,7 +184,9 @@ class WhisperModel:
         end = hypothesis.position + count
         if not 0 < count <= end <= len(self._positions):
             raise ValueError(f"{end} tokens exceed a context of {len(self._positions)}")
-        embedded = self._embedding.read(tokens).astype(np.float32) * self._scale[tokens][..., None]
+        embedded = self._embedding.read(tokens).astype(np.float32)
+        if self._scale is not None:
+            embedded *= self._scale.read(tokens)
         embedded += self._positions[hypothesis.position : end]
         feeds = hypothesis.feeds
         feeds["x"] = ort.OrtValue.ortvalue_from_numpy(embedded)

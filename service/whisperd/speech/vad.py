@@ -52,7 +52,9 @@ class VoiceDetector:
         options.log_severity_level = _LOG_ERRORS
         options.enable_cpu_mem_arena = False
         try:
-            self._session = ort.InferenceSession(path.read_bytes(), options)
+            path.open("rb").close()  # its error says more than ONNX Runtime's
+            # By name: of bytes that are handed over, ONNX Runtime keeps a copy.
+            self._session = ort.InferenceSession(str(path), options)
             self.probability(np.zeros(CONTEXT + FRAME, np.float32), self.silence())
         except OSError as error:
             raise BundleError(f"cannot read the voice activity detector {path}: {error.strerror}") from error
