@@ -1,33 +1,32 @@
 """Word error rate of whisperd and of faster-whisper, in six languages and eight conditions, and the gate.
 
-    scripts/bench/accuracy                      everything; hours for the slow contenders, and it goes on if broken off
-    scripts/bench/accuracy --quick              an eighth of the clips
+    scripts/bench/accuracy                   everything: hours, but it goes on where it was broken off
+    scripts/bench/accuracy --quick           an eighth of it
     scripts/bench/accuracy --contenders "int8 tail" --languages de,fr --conditions "clean,car 5 dB"
     scripts/bench/accuracy --calibrate --plot reliability.png
 
-Judged is how far int8 with the silent tail, which is what the daemon runs, is from the same weights in float32 over
-the full 30 s: at most 0.5 points (percent of words) more errors over everything, and 1.5 in each language and each
-condition. faster-whisper is there as a stranger. The detector of voices is not asked: the recogniser itself is
-judged. Errors are counted by jiwer between texts normalised as Whisper's authors do, accents left out.
+Judged is how far int8 with the silent tail, which is what the daemon runs, is from the same weights in float32
+over the full 30 s: at most 0.5 points (percent of words) more errors over everything, and 1.5 in each language and
+each condition. faster-whisper is there as a stranger. The detector of voices is not asked: the recogniser itself
+is judged. Errors are counted by jiwer between texts normalised as Whisper's authors do, accents left out.
 
-The clips are recordings of people where there are any in Debian, and synthetic in German. They need
+The clips are recordings of people where Debian has any, and synthetic in German. They need
     {install}
-Clips that cannot be had are left out, loudly. Results are kept in {cache}, by the bundle, the code and the samples.
+Clips that cannot be had are left out, loudly. Results are kept in {cache}, by the bundle,
+the code and the samples.
 
-Exit status: 0 the gate is open, 1 it is shut (the slices are named), 2 usage or something is missing, 3 the contenders
+Exit status: 0 the gate is open, 1 it is shut (the slices are named), 2 usage or something is missing, 3 the two
 that the gate compares were not both asked for, so nothing was judged, 130 broken off.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 if __package__ in (None, ""):  # run as a file
@@ -91,7 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    about = (__doc__ or "").format(install=sources.INSTALL.replace(" asterisk", "\n        asterisk"), cache=FOLDER)
+    about = (__doc__ or "").format(
+        install=sources.INSTALL.replace(" asterisk", "\n        asterisk"), cache=FOLDER
+    )
     p = argparse.ArgumentParser(
         prog="scripts/bench/accuracy",
         description=about,
@@ -223,9 +224,7 @@ def score(
             continue
         said = plain_words(sample.clip.text, sample.clip.language)
         heard = {name: results[sample.audio] for name, results in kept.items()}
-        wrong = {
-            name: errors(said, plain_words(one.text, sample.clip.language)) for name, one in heard.items()
-        }
+        wrong = {name: errors(said, plain_words(one.text, sample.clip.language)) for name, one in heard.items()}
         items.append(Item(sample.clip.name, sample.clip.language, sample.condition, len(said), wrong))
         texts.append((sample, heard))
     return items, texts

@@ -93,7 +93,7 @@ def entries(listing: Path = LISTING) -> list[Entry]:
         fields = line.split("\t")
         if len(fields) != 3 or not all(fields):
             raise ClipsError(f"{listing}:{number} is not a language, a source and what, with tabs between them")
-        found.append(Entry(*fields, number))
+        found.append(Entry(fields[0], fields[1], fields[2], number))
     return found
 
 
@@ -140,11 +140,13 @@ def _of_tests(entry: Entry, _: str) -> Clip:
 
 
 def _recording(entry: Entry, _: str) -> Clip:
-    text = _said(entry.language).get(entry.what)
-    path = SOUNDS / VOICES[entry.language] / f"{entry.what}.g722"
+    package = f"asterisk-core-sounds-{entry.language}"
+    said, folder = _said(entry.language), SOUNDS / VOICES[entry.language]
+    if not said or not folder.is_dir():
+        raise ClipsError(f"{package} or {package}-g722 is not installed")
+    text, path = said.get(entry.what), folder / f"{entry.what}.g722"
     if text is None or not path.is_file():
-        package = f"asterisk-core-sounds-{entry.language}"
-        raise ClipsError(f"{package} or {package}-g722 is not installed, or has no {entry.what}")
+        raise ClipsError(f"{package} is installed, but has no {entry.what}")
     return Clip(entry.name, entry.language, text, decode_g722(path), True)
 
 
@@ -210,4 +212,3 @@ def tell_missing(missing: dict[str, str], console: Any) -> None:
     for reason, count in sorted(reasons.items(), key=lambda pair: -pair[1])[:12]:
         console.print(f"  {count:3} clips: {reason}", highlight=False)
     console.print(f"  for all of them: {INSTALL}", highlight=False)
-    sys.stdout.flush()

@@ -1,6 +1,7 @@
 """What happens to a clip on its way to the microphone: level, a car's noise, a room, clipping.
 
-All of it is numpy with seeds, so a clip and a condition give the same samples each time. A clip's noise is its own.
+All of it is numpy with seeds, so a clip and a condition give the same samples each time. A clip's noise is its
+own.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def speech_power(pcm: Signal) -> float:
     """Mean square over the hops with speech in them; 0 of silence."""
     count = max(1, len(pcm) // HOP)
     hops = np.array([float((part**2).mean()) if len(part) else 0.0 for part in np.array_split(pcm, count)])
-    loud = hops[hops >= hops.max() * 10 ** (-SPEECH_DB / 10)]
+    loud: Signal = hops[hops >= hops.max() * 10 ** (-SPEECH_DB / 10)]
     return float(loud.mean())
 
 
@@ -64,7 +65,7 @@ def car_noise(count: int, luck: np.random.Generator) -> Signal:
 def with_noise(pcm: Signal, noise: Signal, snr_db: float) -> Signal:
     """Add noise of mean square 1 so that the speech is `snr_db` over it; what is too loud then is turned down."""
     gain = np.sqrt(speech_power(pcm) * 10 ** (-snr_db / 10))
-    mixed = pcm + gain * noise
+    mixed: Signal = pcm + gain * noise
     peak = float(np.abs(mixed).max())
     return mixed * min(1.0, 32767 / peak) if peak else mixed
 
@@ -126,7 +127,7 @@ def under(condition: str, name: str, pcm: Int16Samples) -> Int16Samples:
     if not pcm.any():
         raise ValueError(f"{name} is silent")
     # Noise of the same clip at another level is the same noise.
-    kind = condition.split()[0]
+    kind = condition.split(maxsplit=1)[0]
     seed = int.from_bytes(hashlib.sha256(f"{kind} {name}".encode()).digest()[:8], "little")
     changed = CONDITIONS[condition](pcm.astype(np.float64), seed)
     return np.clip(np.rint(changed), -32768, 32767).astype(np.int16)

@@ -1,8 +1,8 @@
 """Who is judged, and the results that are kept, so that a run that was broken off goes on where it was.
 
-A result belongs to the contender, what it is made of, and the samples it heard. Each contender's results are a file of
-JSON lines in the cache, with a hash of what the contender is made of in its name: a changed bundle or changed code
-begins a new one.
+A result belongs to the contender, what it is made of, and the samples it heard. Each contender's results are a
+file of JSON lines in the cache, with a hash of what the contender is made of in its name: a changed bundle or
+changed code begins a new one.
 """
 
 from __future__ import annotations
@@ -159,7 +159,11 @@ class Results:
             self._file.close()
             raise CacheError(f"{self.path} is in use: another run of the same contender goes on") from None
         self._by_audio: dict[str, Heard] = {}
-        self._read()
+        try:
+            self._read()
+        except CacheError:
+            self._file.close()
+            raise
 
     def __contains__(self, audio: str) -> bool:
         return audio in self._by_audio
