@@ -109,13 +109,18 @@ class GraphBuilder:
 
         In int8 the input is quantised per tensor at run time and W per output channel here.
         """
+        if self.weight_range is None:
+            return self.linear_fp32(x, name, weight, bias)
         weight = weight.astype(np.float32)
         bias_input = [] if bias is None else [self.constant(f"{name}.b", bias.astype(np.float32))]
-        if self.weight_range is None:
-            y = self.node("MatMul", [x, self.constant(f"{name}.w", weight.T)])
-            return y if bias is None else str(self.node("Add", [y, *bias_input]))
         rows, scale = quantise_columns(weight, self.weight_range)
         return self.quantised_matmul(x, name, self.constant(f"{name}.w", rows.T), scale, bias_input)
+
+    def linear_fp32(self, x: str, name: str, weight: Array, bias: Array | None = None) -> str:
+        """`linear`, in float32 whatever the rest of the graph is in."""
+        bias_input = [] if bias is None else [self.constant(f"{name}.b", bias.astype(np.float32))]
+        y = str(self.node("MatMul", [x, self.constant(f"{name}.w", weight.astype(np.float32).T)]))
+        return y if bias is None else str(self.node("Add", [y, *bias_input]))
 
     def quantised_matmul(
         self, x: str, name: str, weight: str, scale: Array, bias_input: Sequence[str] = ()

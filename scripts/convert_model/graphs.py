@@ -1,6 +1,6 @@
 """Whisper's encoder and decoder as ONNX graphs made for this daemon's decoding loop.
 
-Four things differ from the reference graph, none of them in what is computed over 30 s of context:
+Six things differ from the reference graph, none of them in what is computed over 30 s of context:
 
 * Silent tail. The encoder runs over the real frames only. To every attention over audio positions come rows
   computed once over silence (tail.py), each standing for `stride` positions. That weight is log(stride) on
@@ -13,6 +13,7 @@ Four things differ from the reference graph, none of them in what is computed ov
 * The decoder takes embedded tokens, which the daemon looks up in a mapped file, and gives the rows from which a
   graph of its own, the head, makes logits. Half of what a decoder step reads is the head: alone it has threads to
   itself, and its weights, columns where the look-up has rows, are packed as they lie in their file.
+* In int8, the few hidden units whose activations would spoil all others' (quantise.py) are computed apart.
 
 The scale of the decoder's attention is a factor of its queries' weights: the run-time's product of one row and a
 matrix is faster where there is none.
@@ -30,7 +31,7 @@ import numpy.typing as npt
 from onnx import TensorProto
 
 from .builder import CONTRIB, GraphBuilder, tensor_input
-from .quantise import quantise_columns
+from .quantise import quantise_columns, wild_units
 from .weights import Weights
 
 Array = npt.NDArray[Any]
@@ -265,9 +266,21 @@ def write_head(w: Weights, weight_range: int | None, folder: Path) -> list[str]:
 
 
 def _mlp(g: GraphBuilder, x: str, t: dict[str, Array], block: str) -> str:
-    x = g.linear(x, f"{block}.mlp.0", t[f"{block}.mlp.0.weight"], t[f"{block}.mlp.0.bias"])
+    inner, inner_bias = t[f"{block}.mlp.0.weight"], t[f"{block}.mlp.0.bias"]
+    outer = t[f"{block}.mlp.2.weight"]
+    wild = wild_units(inner, inner_bias, t[f"{block}.mlp_ln.weight"], t[f"{block}.mlp_ln.bias"])
+    apart = None
+    if g.weight_range is not None and len(wild):
+        apart = g.node(
+            "Gelu", [g.linear_fp32(x, f"{block}.wild.0", inner[wild], inner_bias[wild])], domain=CONTRIB
+        )
+        apart = g.linear_fp32(apart, f"{block}.wild.2", outer[:, wild])
+        inner, inner_bias, outer = inner.copy(), inner_bias.copy(), outer.copy()
+        inner[wild] = inner_bias[wild] = outer[:, wild] = 0
+    x = g.linear(x, f"{block}.mlp.0", inner, inner_bias)
     x = g.node("Gelu", [x], domain=CONTRIB)
-    return g.linear(x, f"{block}.mlp.2", t[f"{block}.mlp.2.weight"], t[f"{block}.mlp.2.bias"])
+    x = g.linear(x, f"{block}.mlp.2", outer, t[f"{block}.mlp.2.bias"])
+    return x if apart is None else str(g.node("Add", [x, apart]))
 
 
 def _norm(g: GraphBuilder, x: str, t: dict[str, Array], name: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from convert_model import tail
+from convert_model import quantise, tail
 from convert_model.bundle import Recipe, write_bundle
 from convert_model.weights import Weights
 from reference_model import ReferenceWhisper
@@ -221,3 +221,53 @@ def test_an_int8_batch_is_as_near_to_each_decoding_as_int8_is_to_float(weights: 
         alone = single(model, cross, tokens)[2:]
         true = single(exact, exact.encode(mel), tokens)[2:]
         assert np.abs(got[j] - true).mean() < 1.5 * np.abs(alone - true).mean()
+
+
+def with_wild_units(weights: Weights) -> Weights:
+    """One hidden unit of each side has a hundred times the others' activation, for every token."""
+    tensors = dict(weights.tensors)
+    for block in ("encoder.blocks.1", "decoder.blocks.0"):
+        tensors[f"{block}.mlp.0.bias"] = tensors[f"{block}.mlp.0.bias"].copy()
+        tensors[f"{block}.mlp.0.bias"][7] = 600.0
+        # What it adds is no more than the others do.
+        tensors[f"{block}.mlp.2.weight"] = tensors[f"{block}.mlp.2.weight"].copy()
+        tensors[f"{block}.mlp.2.weight"][:, 7] *= 1e-3
+    return replace(weights, tensors=tensors)
+
+
+def test_wild_units_do_not_spoil_the_others(
+    weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wild = with_wild_units(weights)
+    reference = ReferenceWhisper(wild.tensors, wild.dims.n_head)
+    mel = noise(2 * SIZES["audio_ctx"])
+    right = reference.logits(reference.encode(mel), TOKENS)
+
+    def errors(name: str) -> tuple[float, float]:
+        """Mean over the tokens together, and one by one."""
+        model = build(wild, tmp_path / name, "int8")
+        cross = model.encode(mel)
+        together = model.step(model.start(cross), TOKENS, range(len(TOKENS)))
+        hypothesis = model.start(cross)
+        single = np.concatenate([model.step(hypothesis, [token]) for token in TOKENS])
+        return float(np.abs(together - right).mean()), float(np.abs(single - right).mean())
+
+    apart = errors("apart")
+    monkeypatch.setattr(quantise, "WILD", np.inf)
+    spoilt = errors("spoilt")
+    assert apart[0] < spoilt[0] / 5 and apart[1] < spoilt[1] / 5
+
+
+def test_wild_units_are_told_by_the_weights() -> None:
+    luck = np.random.default_rng(1)
+    weight, bias = luck.normal(0, 0.05, (32, 16)), np.zeros(32)
+    gamma, beta = np.ones(16), np.zeros(16)
+    assert quantise.wild_units(weight, bias, gamma, beta).tolist() == []
+    weight[3] *= 200  # a spread that reaches far
+    bias[9], bias[10] = quantise.WILD + 1, -100.0  # a high mean; a low one is cut off by the activation function
+    assert quantise.wild_units(weight, bias, gamma, beta).tolist() == [3, 9]
+    # What the normalisation takes away is not wild.
+    assert quantise.wild_units(weight, bias, gamma * 1e-3, beta).tolist() == [9]
+    beta[:] = 10.0
+    weight[:], weight[5] = 0.0, 0.2
+    assert quantise.wild_units(weight, bias, gamma * 1e-3, beta).tolist() == [5, 9]
