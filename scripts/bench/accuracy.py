@@ -4,6 +4,7 @@
     scripts/bench/accuracy --quick           an eighth of it
     scripts/bench/accuracy --contenders "int8 tail" --languages de,fr --conditions "clean,car 5 dB"
     scripts/bench/accuracy --calibrate --plot reliability.png
+    scripts/bench/accuracy --cortex-a72 36      the first 36 as a Raspberry Pi 4's CPU hears them
 
 Judged is how far int8 with the silent tail, which is what the daemon runs, is from the same weights in float32
 over the full 30 s: at most 0.5 points (percent of words) more errors over everything, and 1.5 in each language and
@@ -57,6 +58,7 @@ from .accuracy_runs import (  # noqa: E402
     stranger,
 )
 from .accuracy_score import Item, errors, plain_words  # noqa: E402
+from .accuracy_target import TargetError, hear_on_target  # noqa: E402
 
 SEED = 6
 QUICK = 8
@@ -81,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 140)
     try:
         return _run(options, console)
-    except (ClipsError, CacheError, OSError) as error:
+    except (ClipsError, CacheError, TargetError, OSError) as error:
         console.print(f"accuracy: {error}", style="red", highlight=False, markup=False)
         return 2
     except KeyboardInterrupt:
@@ -109,6 +111,12 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--threads", type=int, default=1, help="of each contender (default: 1)")
     p.add_argument("--json", type=Path, help="also write all figures and texts to this file")
     p.add_argument("--plot", type=Path, help="also draw them, as a PNG")
+    p.add_argument(
+        "--cortex-a72",
+        type=int,
+        metavar="N",
+        help="instead hear N clips as a Raspberry Pi 4's CPU does, by qemu (minutes; needs root), and compare",
+    )
     p.add_argument("--calibrate", action="store_true", help="instead fit the confidence of int8 tail's words")
     return p
 
@@ -130,7 +138,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     samples = _samples(options, console)
     contenders = _contenders(options)
     with ExitStack() as stack:
-        kept = {c.name: stack.enter_context(Results(FOLDER, c)) for c in contenders}
+        kept = {c.name: stack.enter_context(Results(FOLDER, c, only_read=options.only_kept)) for c in contenders}
         if not options.only_kept:
             for contender in contenders:
                 _hear(contender, kept[contender.name], samples, console)
@@ -138,6 +146,8 @@ def _run(options: argparse.Namespace, console: Console) -> int:
             from .accuracy_calibrate import calibrate
 
             return calibrate(samples, kept[INT8], options, console)
+        if options.cortex_a72:
+            return hear_on_target(samples, kept[INT8], options, console)
         items, texts = score(samples, kept)
     console.print(f"{len(items)} of {len(samples)} clips in a condition have been heard by all contenders")
     return judge(items, texts, options, console)
@@ -184,7 +194,7 @@ def _contenders(options: argparse.Namespace) -> list[Contender]:
         INT8: lambda: ours(INT8, int8, full_context=False, threads=options.threads),
         STRANGER: lambda: stranger(_ctranslate2, options.threads),
     }
-    names = (INT8,) if options.calibrate else options.contenders
+    names = (INT8,) if options.calibrate or options.cortex_a72 else options.contenders
     return [makers[name]() for name in names]
 
 

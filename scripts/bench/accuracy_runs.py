@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from whisperd.audio.pcm import Int16Samples
@@ -143,27 +143,36 @@ def stranger(model: Callable[[], Path], threads: int) -> Contender:
 class Results:
     """The results of one contender, in memory and in a file that is only ever appended to.
 
+    Args:
+        only_read: look at what is there, also while another run appends to it.
+
     Raises:
         CacheError: a line that is no result, or somebody else is writing to the file.
     """
 
-    def __init__(self, folder: Path, contender: Contender) -> None:
+    def __init__(self, folder: Path, contender: Contender, *, only_read: bool = False) -> None:
         plain = contender.name.replace(" ", "-")
         made_of = hashlib.sha256(contender.made_of.encode()).hexdigest()[:12]
         self.path = folder / f"{plain}-{made_of}.jsonl"
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("a+b")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.close()
-            raise CacheError(f"{self.path} is in use: another run of the same contender goes on") from None
         self._by_audio: dict[str, Heard] = {}
+        self._file: BinaryIO | None = None
+        if only_read:
+            self._read(self.path.read_bytes() if self.path.is_file() else b"")
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        file = self.path.open("a+b")
         try:
-            self._read()
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.seek(0)
+            # A run that ended in the middle of a line makes that result again.
+            file.truncate(self._read(file.read()))
+        except OSError:
+            file.close()
+            raise CacheError(f"{self.path} is in use: another run of the same contender goes on") from None
         except CacheError:
-            self._file.close()
+            file.close()
             raise
+        self._file = file
 
     def __contains__(self, audio: str) -> bool:
         return audio in self._by_audio
@@ -173,6 +182,8 @@ class Results:
 
     def add(self, audio: str, heard: Heard) -> None:
         """Keep a result. It is in the file when this returns."""
+        if self._file is None:
+            raise ValueError(f"{self.path} is only read")
         line = json.dumps({"audio": audio, **asdict(heard)}, ensure_ascii=False)
         self._file.write(line.encode() + b"\n")
         self._file.flush()
@@ -180,8 +191,9 @@ class Results:
 
     def close(self) -> None:
         """Let others write."""
-        os.fsync(self._file.fileno())
-        self._file.close()
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+            self._file.close()
 
     def __enter__(self) -> Results:
         return self
@@ -191,12 +203,9 @@ class Results:
     ) -> None:
         self.close()
 
-    def _read(self) -> None:
-        self._file.seek(0)
-        raw = self._file.read()
+    def _read(self, raw: bytes) -> int:
+        """Take whole lines; returns how many bytes those are."""
         whole = raw[: raw.rfind(b"\n") + 1]
-        if len(whole) < len(raw):  # a run ended in the middle of a line: that result is made again
-            self._file.truncate(len(whole))
         for number, line in enumerate(whole.splitlines(), 1):
             try:
                 audio, heard = parse(line)
@@ -205,6 +214,7 @@ class Results:
                     f"{self.path}:{number} is not a result ({error}); remove that line, or the file"
                 ) from None
             self._by_audio[audio] = heard
+        return len(whole)
 
 
 def parse(line: bytes) -> tuple[str, Heard]:

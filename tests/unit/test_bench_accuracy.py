@@ -233,6 +233,19 @@ def test_two_runs_do_not_write_into_one_file(tmp_path: Path) -> None:
         Results(tmp_path, contender())
 
 
+def test_what_another_run_is_writing_can_be_looked_at(tmp_path: Path) -> None:
+    with Results(tmp_path, contender(), only_read=True) as nothing:
+        assert "aa" not in nothing and not list(tmp_path.iterdir())
+    with Results(tmp_path, contender()) as kept:
+        kept.add("aa", HEARD)
+        kept.path.write_bytes(kept.path.read_bytes() + b'{"audio')
+        with Results(tmp_path, contender(), only_read=True) as seen:
+            assert seen["aa"] == HEARD
+            with pytest.raises(ValueError, match="only read"):
+                seen.add("bb", HEARD)
+        assert kept.path.read_bytes().endswith(b'{"audio')
+
+
 def test_code_that_matters_makes_new_results(tmp_path: Path) -> None:
     (tmp_path / "decoding.py").write_text("a")
     (tmp_path / "vad.py").write_text("a")
