@@ -4,6 +4,7 @@
     scripts/bench/accuracy --quick           an eighth of it
     scripts/bench/accuracy --contenders "int8 tail" --languages de,fr --conditions "clean,car 5 dB"
     scripts/bench/accuracy --calibrate --plot reliability.png
+    scripts/bench/accuracy --divergence 48      how far token probabilities are apart: minutes
     scripts/bench/accuracy --cortex-a72 36      the first 36 as a Raspberry Pi 4's CPU hears them
 
 Judged is how far int8 with the silent tail, which is what the daemon runs, is from the same weights in float32
@@ -43,6 +44,7 @@ from whisperd.audio.pcm import Int16Samples  # noqa: E402
 from . import accuracy_clips as sources  # noqa: E402
 from .accuracy_clips import Clip, ClipsError  # noqa: E402
 from .accuracy_conditions import CONDITIONS, under  # noqa: E402
+from .accuracy_divergence import diverge  # noqa: E402
 from .accuracy_runs import (  # noqa: E402
     CONTENDERS,
     FULL,
@@ -117,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="instead hear N clips as a Raspberry Pi 4's CPU does, by qemu (minutes; needs root), and compare",
     )
+    p.add_argument("--divergence", type=int, metavar="N", help="instead compare distributions over N clips")
     p.add_argument("--calibrate", action="store_true", help="instead fit the confidence of int8 tail's words")
     return p
 
@@ -136,6 +139,8 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     from .accuracy_report import judge  # matplotlib only where something is drawn
 
     samples = _samples(options, console)
+    if options.divergence:
+        return diverge(samples, options, console)
     contenders = _contenders(options)
     with ExitStack() as stack:
         kept = {c.name: stack.enter_context(Results(FOLDER, c, only_read=options.only_kept)) for c in contenders}

@@ -21,6 +21,7 @@ from bench.accuracy_calibrate import (
 )
 from bench.accuracy_clips import ClipsError, entries
 from bench.accuracy_conditions import CONDITIONS, car_noise, clipped, far, speech_power, under, with_noise
+from bench.accuracy_divergence import divergence
 from bench.accuracy_report import judge
 from bench.accuracy_runs import (
     FULL,
@@ -393,6 +394,13 @@ def test_a_logistic_fit_finds_its_constants() -> None:
     confidence = logistic(found, features)
     assert calibration_error(confidence, right) < 0.02
     assert calibration_error(np.sqrt(confidence), right) > 0.1
+
+
+def test_divergence_of_known_distributions() -> None:
+    same = np.log(np.array([[0.5, 0.5], [0.9, 0.1]], np.float32))
+    other = np.log(np.array([[0.5, 0.5], [0.5, 0.5]], np.float32))
+    assert divergence(same, same).tolist() == [0, 0]
+    assert divergence(same, other) == pytest.approx([0, 0.9 * math.log(1.8) + 0.1 * math.log(0.2)])
 
 
 def test_isotonic_steps_rise() -> None:
