@@ -110,6 +110,11 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--conditions", type=_among(tuple(CONDITIONS)), default=tuple(CONDITIONS), help="likewise")
     p.add_argument("--quick", action="store_true", help=f"one of {QUICK} clips and conditions, from all of them")
     p.add_argument("--only-kept", action="store_true", help="hear nothing: report on what is kept")
+    p.add_argument(
+        "--older",
+        action="store_true",
+        help=f"of all but {INT8}, also believe what other code made: for a change that cannot concern them",
+    )
     p.add_argument("--threads", type=int, default=1, help="of each contender (default: 1)")
     p.add_argument("--json", type=Path, help="also write all figures and texts to this file")
     p.add_argument("--plot", type=Path, help="also draw them, as a PNG")
@@ -144,6 +149,12 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     contenders = _contenders(options)
     with ExitStack() as stack:
         kept = {c.name: stack.enter_context(Results(FOLDER, c, only_read=options.only_kept)) for c in contenders}
+        for name, results in kept.items():
+            if options.older and name != INT8:
+                results.borrow()
+                console.print(
+                    f"{results.older} results of {name} are of other code or another bundle", style="red"
+                )
         if not options.only_kept:
             for contender in contenders:
                 _hear(contender, kept[contender.name], samples, console)

@@ -146,6 +146,9 @@ class Results:
     Args:
         only_read: look at what is there, also while another run appends to it.
 
+    Attributes:
+        older: how many results `borrow` took.
+
     Raises:
         CacheError: a line that is no result, or somebody else is writing to the file.
     """
@@ -155,6 +158,7 @@ class Results:
         made_of = hashlib.sha256(contender.made_of.encode()).hexdigest()[:12]
         self.path = folder / f"{plain}-{made_of}.jsonl"
         self._by_audio: dict[str, Heard] = {}
+        self.older = 0
         self._file: BinaryIO | None = None
         if only_read:
             self._read(self.path.read_bytes() if self.path.is_file() else b"")
@@ -189,6 +193,18 @@ class Results:
         self._file.flush()
         self._by_audio[audio] = heard
 
+    def borrow(self) -> None:
+        """Take what is missing from results of other code or another bundle, the newest first; not kept as own."""
+        name = self.path.name.rsplit("-", 1)[0]
+        others = [path for path in self.path.parent.glob(f"{name}-*.jsonl") if path != self.path]
+        others = [path for path in others if path.name.rsplit("-", 1)[0] == name]
+        for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
+            own = self._by_audio
+            self._by_audio = {}
+            self._read(path.read_bytes(), path)
+            self.older += len(self._by_audio.keys() - own.keys())
+            self._by_audio.update(own)
+
     def close(self) -> None:
         """Let others write."""
         if self._file is not None:
@@ -203,7 +219,7 @@ class Results:
     ) -> None:
         self.close()
 
-    def _read(self, raw: bytes) -> int:
+    def _read(self, raw: bytes, path: Path | None = None) -> int:
         """Take whole lines; returns how many bytes those are."""
         whole = raw[: raw.rfind(b"\n") + 1]
         for number, line in enumerate(whole.splitlines(), 1):
@@ -211,7 +227,7 @@ class Results:
                 audio, heard = parse(line)
             except (ValueError, TypeError, KeyError) as error:
                 raise CacheError(
-                    f"{self.path}:{number} is not a result ({error}); remove that line, or the file"
+                    f"{path or self.path}:{number} is not a result ({error}); remove that line, or the file"
                 ) from None
             self._by_audio[audio] = heard
         return len(whole)

@@ -247,6 +247,21 @@ def test_what_another_run_is_writing_can_be_looked_at(tmp_path: Path) -> None:
         assert kept.path.read_bytes().endswith(b'{"audio')
 
 
+def test_older_results_are_taken_where_there_are_no_own(tmp_path: Path) -> None:
+    with Results(tmp_path, contender("old")) as old:
+        old.add("aa", Heard("old"))
+        old.add("bb", Heard("old"))
+    other = Contender("int8 tail, elsewhere", "old", contender().load)
+    with Results(tmp_path, other) as elsewhere:
+        elsewhere.add("cc", Heard("not it"))
+    with Results(tmp_path, contender("new")) as new:
+        new.add("aa", Heard("new"))
+        new.borrow()
+        assert (new["aa"].text, new["bb"].text, "cc" in new, new.older) == ("new", "old", False, 1)
+    with Results(tmp_path, contender("new"), only_read=True) as new:
+        assert "bb" not in new
+
+
 def test_code_that_matters_makes_new_results(tmp_path: Path) -> None:
     (tmp_path / "decoding.py").write_text("a")
     (tmp_path / "vad.py").write_text("a")
