@@ -18,9 +18,10 @@ from rich.progress import track
 from rich.table import Table
 from whisperd.speech.attempts import Attempts
 from whisperd.speech.bundle import load_manifest
-from whisperd.speech.decoding import GreedyDecoder, prompt
+from whisperd.speech.decoding import Decoder
 from whisperd.speech.features import LogMel
 from whisperd.speech.model import WhisperModel
+from whisperd.speech.prompting import start
 from whisperd.speech.tokenizer import Tokenizer
 from whisperd.speech.types import Float32Array
 
@@ -52,11 +53,11 @@ class Forced:
         mel = self._attempts.scaled(self._mel(sample.pcm))
         cross = self._model.encode(self._attempts.pad(mel, full=self._full))
         if self._together:
-            found = GreedyDecoder(self._model).forced(cross, language, tokens)
+            found = Decoder(self._model).forced(cross, language, tokens)
         else:
             hypothesis = self._model.start(cross)
-            start = prompt(manifest.tokens, manifest.multilingual, language, "transcribe")
-            rows = [self._model.step(hypothesis, start)]
+            begin = start(manifest.tokens, manifest.multilingual, language, "transcribe")
+            rows = [self._model.step(hypothesis, begin.ids)]
             rows += [self._model.step(hypothesis, [token]) for token in tokens]
             found = np.concatenate(rows)
         text = found[:, : manifest.tokens.eot + 1]

@@ -19,13 +19,17 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from whisperd.audio.pcm import Int16Samples
+from whisperd.speech.options import Options
 from whisperd.speech.transcribe import load
-from whisperd.speech.types import Options, Unattended
+from whisperd.speech.types import Unattended
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ROOT / "service/whisperd/speech"
-#: What does nothing to a clip's text here: the detector is not asked, and no stream is followed.
-NO_MATTER = frozenset(("vad.py", "gate.py", "endpoint.py", "streaming.py", "types.py"))
+#: What does nothing to a clip's text here: the detector is not asked, no stream is followed, and nothing has times.
+NO_MATTER = frozenset(
+    f"{name}.py"
+    for name in "alignment confidence coverage endpoint gate segments streaming types vad words".split()
+)
 
 FULL, TAIL, INT8, STRANGER = "fp32 full context", "fp32 tail", "int8 tail", "faster-whisper int8"
 CONTENDERS = (FULL, TAIL, INT8, STRANGER)

@@ -38,7 +38,8 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from whisperd.speech.transcribe import load
-from whisperd.speech.types import Options, Unattended
+from whisperd.speech.options import Options
+from whisperd.speech.types import Unattended
 folder, model = Path(sys.argv[1]), Path(sys.argv[2])
 engine = load(model, threads=1, language="en")
 for name, language in json.loads((folder / "list.json").read_text()):
