@@ -25,10 +25,10 @@ from whisperd.speech.types import Unattended
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ROOT / "service/whisperd/speech"
-#: What does nothing to a clip's text here: the detector is not asked, no stream is followed, and nothing has times.
+#: What does nothing to a clip's text here: the detector is not asked, no stream is followed, nothing has times.
 NO_MATTER = frozenset(
-    f"{name}.py"
-    for name in "alignment confidence coverage endpoint gate segments streaming types vad words".split()
+    ("alignment.py", "confidence.py", "coverage.py", "endpoint.py", "gate.py")
+    + ("segments.py", "streaming.py", "types.py", "vad.py", "words.py")
 )
 
 FULL, TAIL, INT8, STRANGER = "fp32 full context", "fp32 tail", "int8 tail", "faster-whisper int8"
