@@ -76,11 +76,15 @@ def recording(*parts: Path, pause: float = 0.8, times: int = 1) -> bytes:
     return file.getvalue()
 
 
-def in_pieces(running: HttpDaemon, content: bytes, longest_s: float) -> list[str]:
-    """What the native socket says of each of the pieces in which a recording is transcribed."""
+def in_pieces(running: HttpDaemon, content: bytes, longest_s: float, **later: Any) -> list[str]:
+    """What the native socket says of each of the pieces in which a recording is transcribed; `later` is chosen for
+    all but the first."""
     pcm = read_audio(content, 600)
     with running.client() as native:
-        return [native.transcribe(piece.pcm, language="en").text for piece in pieces([pcm], longest_s)]
+        return [
+            native.transcribe(piece.pcm, options={"language": "en", **(later if piece.offset else {})}).text
+            for piece in pieces([pcm], longest_s)
+        ]
 
 
 def test_what_was_said(client: httpx.Client) -> None:
@@ -163,7 +167,7 @@ def test_longer_than_a_clip_may_be(base: Path, tmp_path: Path) -> None:
     with daemon, daemon.over_http() as client:
         long = recording(SAMPLE.path, COMMAND.path, times=5)
         body = client.post("/transcribe", files={"audio_file": long}, data={"language": "en"}).json()
-        said = in_pieces(daemon, long, 20.0)
+        said = in_pieces(daemon, long, 20.0, without_timestamps=False)
         assert len(said) >= 2
         assert body["text"] == " ".join(said)
         assert body["duration"] == pytest.approx(len(read_audio(long, 600)) / 16_000)
