@@ -26,6 +26,8 @@ _STATE = (2, 1, 128)
 #: the voice too, has a dozen; hiss, hum, road, music and slamming doors have at most one (docs/models.md).
 VOICE_FRAMES = 3
 VOICE_PROBABILITY = 0.3
+#: Frames of a clip's end, 1 s, that are listened to for a voice there.
+_LAST_FRAMES = 32
 
 #: Quiet clips are raised to this peak, by at most 30 dB: the network was trained on speech of usual loudness.
 _PEAK = 0.5
@@ -112,7 +114,9 @@ class VoiceDetector:
     def ends_in_voice(self, pcm: Int16Samples, control: Control) -> bool:
         """Whether somebody speaks at the very end of a clip, int16[n]."""
         row = 0
-        for probability in self._probabilities(pcm[-SAMPLE_RATE:], control):
+        # Whole frames: the silence that fills up a last one is no end of a voice.
+        frames = min(len(pcm) // FRAME, _LAST_FRAMES)
+        for probability in self._probabilities(pcm[len(pcm) - frames * FRAME :], control):
             row = row + 1 if probability >= VOICE_PROBABILITY else 0
         return row >= VOICE_FRAMES
 
