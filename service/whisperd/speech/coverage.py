@@ -55,7 +55,14 @@ class Coverage:
         self._voice = voice
 
     def judge(
-        self, pcm: Int16Samples, words: Sequence[Timed], control: Control, *, ends: bool, whole: bool
+        self,
+        pcm: Int16Samples,
+        words: Sequence[Timed],
+        control: Control,
+        *,
+        ends: bool,
+        whole: bool,
+        closing: str = "",
     ) -> Verdict:
         """Judge one window.
 
@@ -64,6 +71,7 @@ class Coverage:
             words: of its text, at least one, in seconds from its start.
             ends: whether the clip ends with the window.
             whole: whether the window may not be cut any shorter.
+            closing: marks that belong to the word before them. One that has swallowed something stands itself.
         """
         seconds = len(pcm) / SAMPLE_RATE
         words = words[: said(words)]
@@ -75,7 +83,8 @@ class Coverage:
             if voiced < 2 * usual + SWALLOWED_S:
                 continue
             if word.start_s >= LEAST_ADVANCE_S:
-                return Verdict(count, word.start_s)
+                mark = bool(word.text) and word.text in closing
+                return Verdict(count + mark, word.start_s)
             until = None if whole else self._before(pcm, word, usual)
             if until is not None:
                 return Verdict(0, 0.0, until)

@@ -192,7 +192,12 @@ class LongForm:
             return parts, Verdict(len(found.words), seconds if back is None else back)
         with timed(ask.watch, "features", ask.control):
             verdict = self._coverage.judge(
-                pcm, found.words, ask.control, ends=at.end == at.stop, whole=at.shortened
+                pcm,
+                found.words,
+                ask.control,
+                ends=at.end == at.stop,
+                whole=at.shortened,
+                closing=ask.options.append_punctuations,
             )
         standing = sum(len(word.tokens) for word in found.words[: verdict.words])
         return cut(parts, standing), verdict
