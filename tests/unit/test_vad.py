@@ -94,12 +94,34 @@ def test_in_noises_no_voice_begins(detector: VoiceDetector, name: str) -> None:
 def test_a_clip_that_is_cut_within_speech_ends_in_voice(
     detector: VoiceDetector, clip: Clip, decibel: int, cut: float
 ) -> None:
-    pcm = (read_audio(clip.path, 60.0) * 10 ** (decibel / 20)).astype(np.int16)
+    pcm = read_audio(clip.path, 60.0)
     begins, ends = spoken(pcm)
     before = pcm[: begins + round(cut * (ends - begins))]
-    assert detector.ends_in_voice(before, ATTENDED)
     # However much came before, and what it was.
-    assert detector.ends_in_voice(np.concatenate([noise("road", 10.0), before]), ATTENDED)
+    for said in (before, np.concatenate([noise("road", 10.0), before])):
+        assert detector.ends_in_voice((said * 10 ** (decibel / 20)).astype(np.int16), ATTENDED)
+
+
+@pytest.mark.parametrize(
+    ("count", "frames"), [(FRAME - 1, 0), (2 * FRAME, 2), (4 * FRAME + 1, 4), (50 * FRAME + 7, 32)]
+)
+def test_the_end_of_a_clip_is_whole_frames(
+    detector: VoiceDetector, monkeypatch: pytest.MonkeyPatch, count: int, frames: int
+) -> None:
+    """Silence that fills up the last one would be the end of a voice."""
+    seen: list[np.ndarray] = []
+
+    def certain(frame: np.ndarray, state: np.ndarray) -> tuple[float, np.ndarray]:
+        seen.append(frame[CONTEXT:].copy())
+        return 1.0, state
+
+    monkeypatch.setattr(detector, "probability", certain)
+    pcm = np.arange(1, count + 1, dtype=np.int16)
+    assert detector.ends_in_voice(pcm, ATTENDED) == (frames >= 3)
+    assert len(seen) == frames
+    if seen:
+        assert (np.concatenate(seen) > 0).all()
+        assert seen[-1][-1] == np.concatenate(seen).max()
 
 
 @pytest.mark.parametrize("silence_s", [0.3, 0.5, 5.0])
