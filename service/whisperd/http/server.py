@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,6 @@ from .uploads import Reader
 from .work import DECODERS, Work
 
 if TYPE_CHECKING:
-    import socket
-
     from ..config import HttpConfig
     from ..server import Server
 
@@ -87,7 +86,7 @@ class HttpServer:
         loop = asyncio.get_running_loop()
         for sock in sockets:
             sock.setblocking(False)
-            tcp = sock.family != sock.family.AF_UNIX
+            tcp = sock.family != socket.AF_UNIX
             await loop.connect_accepted_socket(lambda tcp=tcp: self.new_gate(tcp=tcp), sock)  # type: ignore[misc]
 
     async def close(self) -> None:
