@@ -28,6 +28,8 @@ import os, sys
 sys.path.insert(0, {helpers!r})
 if "--no-aiohttp" in sys.argv:
     sys.modules["aiohttp"] = None
+if "--no-http" in sys.argv:
+    sys.modules["whisperd.http"] = None
 from fake_daemon import FakeEngine
 from whisperd import __main__ as daemon
 
@@ -48,7 +50,7 @@ daemon._checked_bundle = lambda model: None
 daemon._load = load
 if "--hand-over" in sys.argv:
     os.environ["LISTEN_PID"] = str(os.getpid())
-sys.exit(daemon.main([a for a in sys.argv[1:] if a not in ("--slow", "--no-aiohttp", "--hand-over")]))
+sys.exit(daemon.main([a for a in sys.argv[1:] if a not in ("--slow", "--no-aiohttp", "--no-http", "--hand-over")]))
 """
 
 
@@ -145,6 +147,11 @@ def test_without_aiohttp_it_says_what_to_install(
         assert "HTTP is configured, and its package is missing" in said
         assert "pip install 'whisperd[http]'; on an image, python3-aiohttp" in said
     assert not (tmp_path / "h").exists()
+
+
+def test_without_its_part_of_whisperd_it_names_the_package(tmp_path: Path) -> None:
+    with daemon(tmp_path, "--no-http", "--http-socket", str(tmp_path / "h")) as running:
+        assert "HTTP is configured, and not installed: install the package whisperd-http" in ended(running)
 
 
 def test_both_sockets_are_served_and_removed(tmp_path: Path) -> None:
