@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except WhisperdError as error:
         return _failed(error.text)
     except ImportError as error:
-        if error.name == "whisperd.http":  # a package of its own in the image
+        if (error.name or "").startswith("whisperd.http"):  # a package of its own in the image
             return _failed("HTTP is configured, and not installed: install the package whisperd-http")
         return _failed(f"a package is missing or broken ({error}): install whisperd and its dependencies again")
 

@@ -201,12 +201,20 @@ def _field(choice: Choice) -> Json:
     default = "" if choice.default is None else ",".join(str(item) for item in choice.default)
     text: Json = {"type": "string", "description": described, "default": default}
     if choice.kind in (int, float):
-        number = r"(-1|[0-9]{1,5})" if choice.kind is int else r"[01](\.[0-9]{1,6})?"
+        number = r"(-1|[0-9]{1,5})" if choice.kind is int else _up_to(choice.high or 0.0)
         text["pattern"] = rf"^{number}(,{number}){{0,{choice.many - 1}}}$"
     else:
         text["maxLength"] = choice.longest
         text["pattern"] = items["pattern"]
     return text
+
+
+def _up_to(high: float) -> str:
+    """A pattern of the numbers from 0 up to a whole one of few digits, or of up to six digits."""
+    if high >= 10:
+        return r"[0-9]{1,6}(\.[0-9]{1,6})?"
+    below = "".join(map(str, range(int(high))))
+    return rf"([{below}](\.[0-9]{{1,6}})?|{int(high)}(\.0{{1,6}})?)"
 
 
 def _json(schema: Json) -> Json:
