@@ -85,6 +85,7 @@ FEATURES: dict[str, Feature] = {
     ),
 }
 CHOSEN = "logit of product, text's mean"
+TEXT_CHOSEN = "logistic: mean log-probability"
 #: What is compared with as it comes.
 RAW: dict[str, Callable[[Word], float]] = {
     "product of the probabilities": lambda w: math.exp(sum(w.logprobs)),
@@ -267,7 +268,7 @@ def _texts(texts: Sequence[Spoken], console: Console) -> tuple[Vector, Vector]:
     fold = folds([text.clip for text in delivered])
     candidates = {
         "exp of the mean log-probability": None,
-        "logistic: mean log-probability": [(text.heard.avg_logprob,) for text in delivered],
+        TEXT_CHOSEN: [(text.heard.avg_logprob,) for text in delivered],
         "logistic: mean log-probability, no-speech": [
             (text.heard.avg_logprob, text.heard.no_speech_prob) for text in delivered
         ],
@@ -276,11 +277,12 @@ def _texts(texts: Sequence[Spoken], console: Console) -> tuple[Vector, Vector]:
     chosen = np.zeros(len(share))
     for name, features in candidates.items():
         if features is None:
-            chosen = np.exp(np.array([text.heard.avg_logprob for text in delivered]))
+            confidence = np.exp(np.array([text.heard.avg_logprob for text in delivered]))
         else:
-            chosen = unseen(np.array(features), share, fold)
-        error = float(np.abs(chosen - share).mean())
-        table.add_row(name, f"{calibration_error(chosen, share):.3f}", f"{error:.3f}")
+            confidence = unseen(np.array(features), share, fold)
+        chosen = confidence if name == TEXT_CHOSEN else chosen
+        error = float(np.abs(confidence - share).mean())
+        table.add_row(name, f"{calibration_error(confidence, share):.3f}", f"{error:.3f}")
         if features is not None:
             constants = ", ".join(f"{w:.3f}" for w in fit_logistic(np.array(features), share))
             console.print(f"text: {name}: constants {constants}", highlight=False)
