@@ -574,8 +574,9 @@ def test_refused_windows_have_no_text_and_the_rest_keeps_its_own(monkeypatch: py
 def test_the_confidence_is_that_of_the_text_that_is_kept() -> None:
     talk = regular(20)
     clip, _ = talk.decode(broken(talk, lambda found: found[:2]))
-    assert len(clip.logprobs) == len(tokens(clip))
-    assert clip.confidence == confidence.of_text([-0.2] * len(tokens(clip)))
+    assert clip.tokens == len(tokens(clip))
+    assert clip.confidence == pytest.approx(confidence.of_text(-0.2))
+    assert Clip("en").confidence == 0.0
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3])

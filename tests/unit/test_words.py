@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from whisperd.speech import confidence
 from whisperd.speech.longform import with_words
 from whisperd.speech.options import APPENDED, PREPENDED, Options
 from whisperd.speech.tokenizer import Tokenizer
@@ -219,7 +220,8 @@ def test_each_segment_has_the_words_of_its_tokens() -> None:
     found = into_segments([segment(0, 0.6, 0, 1), segment(0.6, 1.5, 2, 3, 4)], in_row(5), 0.3, 0.0)
     assert tokens_of(found) == [[0, 1], [2, 3, 4]]
     assert [(s.start_s, s.end_s) for s in found] == [(0.0, pytest.approx(0.6)), (pytest.approx(0.6), 1.5)]
-    assert found[0].words[0].probability == found[0].words[0].confidence == pytest.approx(math.exp(-0.1))
+    assert found[0].words[0].probability == pytest.approx(math.exp(-0.1))
+    assert found[0].words[0].confidence == confidence.of_word((-0.1,), found[0].avg_logprob)
 
 
 def test_words_that_outlast_the_segments_are_left_out() -> None:

@@ -56,7 +56,7 @@ class Clip:
         languages: how probable each was there.
         reason: why there is no text, while there is none.
         said: tokens of the text so far that the next window is to know.
-        logprobs: of all tokens of the text.
+        tokens, logprob: of the text; how many, and the sum of what their windows had in the mean.
     """
 
     language: str
@@ -64,13 +64,14 @@ class Clip:
     segments: list[Segment] = field(default_factory=list)
     fallbacks: int = 0
     reason: str = SILENCE
-    logprobs: list[float] = field(default_factory=list)
+    tokens: int = 0
+    logprob: float = 0.0
     said: list[int] = field(default_factory=list)
 
     @property
     def confidence(self) -> float:
-        """Of the text."""
-        return confidence.of_text(self.logprobs)
+        """Of the text; 0 while there is none."""
+        return confidence.of_text(self.logprob / self.tokens) if self.tokens else 0.0
 
 
 class LongForm:
@@ -242,7 +243,8 @@ class LongForm:
             # Their times are better than those that the decoder told; the words themselves only where asked for.
             made = [s if options.word_timestamps else replace(s, words=()) for s in timed_segments]
         clip.segments += made
-        clip.logprobs += decoded.logprobs[:kept]
+        clip.tokens += kept
+        clip.logprob += kept * decoded.avg_logprob
         if not options.condition_on_previous_text or decoded.temperature > options.prompt_reset_on_temperature:
             clip.said = []
         else:

@@ -213,7 +213,7 @@ class Transcriber:
             found.fallbacks,
             partial,
             "" if text else refused or SILENCE,
-            confidence.of_text(found.decoded.logprobs) if text else 0.0,
+            confidence.of_text(found.decoded.avg_logprob) if text else 0.0,
             found.languages,
         )
 

@@ -180,10 +180,11 @@ def _fitted(segment: Segment, words: list[Timed], usual: float, spoken_until_s: 
         last.end_s = min(last.end_s, max(last.start_s + usual, end))
     else:
         end = last.end_s
-    return replace(segment, start_s=start, end_s=end, words=tuple(map(_word, words)))
+    made = tuple(_word(word, segment.avg_logprob) for word in words)
+    return replace(segment, start_s=start, end_s=end, words=made)
 
 
-def _word(word: Timed) -> Word:
+def _word(word: Timed, mean: float) -> Word:
     probabilities = [math.exp(logprob) for logprob in word.logprobs]
     return Word(
         start_s=word.start_s,
@@ -191,5 +192,5 @@ def _word(word: Timed) -> Word:
         text=word.text,
         tokens=word.tokens,
         probability=sum(probabilities) / max(1, len(probabilities)),
-        confidence=confidence.of_word(word.logprobs),
+        confidence=confidence.of_word(word.logprobs, mean),
     )
