@@ -82,8 +82,8 @@ def test_a_clip_over_30_seconds_is_cut_at_pauses_and_joined(daemon: DaemonProces
     assert word_errors(" ".join(text), answer.text) <= 8
     segments = answer.data["segments"]
     assert len(segments) >= 2
-    assert segments[0]["start"] == 0.0
-    assert all(a["end"] == b["start"] for a, b in zip(segments, segments[1:], strict=False))
+    assert 0.0 <= segments[0]["start"] < 0.5
+    assert all(a["end"] <= b["start"] for a, b in zip(segments, segments[1:], strict=False))
 
 
 @pytest.mark.parametrize(
