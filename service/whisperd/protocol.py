@@ -261,7 +261,7 @@ def answer_to_clip(
     if result.text:
         event = transcript(outcome, result, request, extended=True)
         return Event(event.type, {**event.data, **(where or {})})
-    data = {"reason": result.no_speech, "audio_seconds": _rounded(result.audio_s), **(where or {})}
+    data = {"reason": result.no_speech, "audio_seconds": rounded(result.audio_s), **(where or {})}
     return answer("no-speech", data, request.id)
 
 
@@ -270,31 +270,31 @@ def transcript(outcome: Outcome, result: Transcription, request: Request, *, ext
     data: JsonObject = {"text": result.text, "language": result.language}
     if extended:
         data |= {
-            "audio_seconds": _rounded(result.audio_s),
-            "queue_ms": _rounded(outcome.queue_s * 1000),
-            "features_ms": _rounded(result.timings.features_ms),
-            "encode_ms": _rounded(result.timings.encode_ms),
-            "decode_ms": _rounded(result.timings.decode_ms),
-            "rtf": _rounded(outcome.run_s / result.audio_s) if result.audio_s else None,
+            "audio_seconds": rounded(result.audio_s),
+            "queue_ms": rounded(outcome.queue_s * 1000),
+            "features_ms": rounded(result.timings.features_ms),
+            "encode_ms": rounded(result.timings.encode_ms),
+            "decode_ms": rounded(result.timings.decode_ms),
+            "rtf": rounded(outcome.run_s / result.audio_s) if result.audio_s else None,
             "fallbacks": result.fallbacks,
-            "confidence": _rounded(result.confidence),
+            "confidence": rounded(result.confidence),
             "segments": [segment_fields(segment, request.options) for segment in result.segments],
         }
         if result.languages:
-            data["languages"] = {code: _rounded(probability) for code, probability in result.languages}
+            data["languages"] = {code: rounded(probability) for code, probability in result.languages}
     return answer("transcript", data, request.id)
 
 
 def segment_fields(segment: Segment, chosen: Options) -> JsonObject:
     """A segment as JSON has it; its words only where they were asked for."""
     fields: JsonObject = {
-        "start": _rounded(segment.start_s),
-        "end": _rounded(segment.end_s),
+        "start": rounded(segment.start_s),
+        "end": rounded(segment.end_s),
         "text": segment.text,
-        "avg_logprob": _rounded(segment.avg_logprob),
-        "no_speech_prob": _rounded(segment.no_speech_prob),
-        "compression_ratio": _rounded(segment.compression_ratio),
-        "temperature": _rounded(segment.temperature),
+        "avg_logprob": rounded(segment.avg_logprob),
+        "no_speech_prob": rounded(segment.no_speech_prob),
+        "compression_ratio": rounded(segment.compression_ratio),
+        "temperature": rounded(segment.temperature),
     }
     if chosen.word_timestamps:
         fields["words"] = [word_fields(word) for word in segment.words]
@@ -305,13 +305,14 @@ def word_fields(word: Word) -> JsonObject:
     """A word as JSON has it, with its leading space."""
     return {
         "word": word.text,
-        "start": _rounded(word.start_s),
-        "end": _rounded(word.end_s),
-        "probability": _rounded(word.probability),
-        "confidence": _rounded(word.confidence),
+        "start": rounded(word.start_s),
+        "end": rounded(word.end_s),
+        "probability": rounded(word.probability),
+        "confidence": rounded(word.confidence),
     }
 
 
-def _rounded(number: float) -> float | None:
+def rounded(number: float) -> float | None:
+    """A number as answers have it: three places, and none where it is not finite."""
     # JSON has no NaN; a probability that is none must not cost its clip the text.
     return round(float(number), 3) if math.isfinite(number) else None

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from whisperd.audio.files import Source, open_audio
-from whisperd.audio.pieces import Piece, joined_text, pieces, weighted, within
+from whisperd.audio.pieces import Piece, joined_text, pieces, prompt_of, weighted, within
 from whisperd.client import Client, ServerError, Transcript
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ PIECE_SECONDS: Final = 120.0
 TRIES: Final = 5
 RETRY_SECONDS: Final = 2.0
 """Between tries to have a piece answered that was refused for now: a full queue, a daemon that is restarted."""
-
-PROMPT_CHARS: Final = 800
-"""Of the text so far, where it is the prompt of what follows: the decoder reads no more."""
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType(
     {"text": "", "language": None, "audio_seconds": 0.0, "segments": [], "no_speech": "no-voice"}
@@ -109,10 +106,9 @@ def _options(
     # The daemon tells of several languages where it has chosen among them.
     if not chosen.get("multilingual") and spoken[0].data.get("languages"):
         chosen["language"] = spoken[0].language
-    if chosen.get("condition_on_previous_text"):
-        text = joined_text((answer.text, answer.language) for answer in spoken)
-        if not _was_hot(spoken[-1], chosen.get("prompt_reset_on_temperature", 0.5)):
-            chosen["initial_prompt"] = text[-PROMPT_CHARS:]
+    cool = not _was_hot(spoken[-1], chosen.get("prompt_reset_on_temperature", 0.5))
+    if chosen.get("condition_on_previous_text") and cool:
+        chosen["initial_prompt"] = prompt_of((answer.text, answer.language) for answer in spoken)
     return chosen
 
 

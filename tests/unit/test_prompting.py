@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from speech import COMMITTED, words
+from test_decoding import TOKENS
 from whisperd.audio.files import read_audio
 from whisperd.speech import guards
-from whisperd.speech.bundle import Tokens
 from whisperd.speech.options import (
     MAX_BEAM,
     MAX_HOTWORD_CHARS,
@@ -25,18 +25,6 @@ from whisperd.speech.transcribe import Transcriber, load
 from whisperd.speech.types import Unattended
 
 CONTEXT, ROOM = 448, 223
-TOKENS = Tokens(
-    sot=41,
-    eot=40,
-    transcribe=45,
-    translate=44,
-    sot_prev=47,
-    sot_lm=46,
-    no_speech=48,
-    no_timestamps=49,
-    timestamp_begin=50,
-    languages={"en": 42, "de": 43},
-)
 
 
 class Letters:

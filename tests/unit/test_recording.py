@@ -14,13 +14,13 @@ import soundfile
 import whisperd.recording
 from fake_daemon import FakeEngine, serve
 from whisperd import protocol
-from whisperd.audio.pieces import join
+from whisperd.audio.pieces import PROMPT_CHARS, join
 from whisperd.client import Client, ClientError, ServerError, Transcript
 from whisperd.client_connection import MAX_DATA_BYTES
 from whisperd.config import Limits
 from whisperd.errors import BadAudio, QueueFull
 from whisperd.protocol import Outcome, Request
-from whisperd.recording import PROMPT_CHARS, TRIES, join_answers, transcribe_recording
+from whisperd.recording import TRIES, join_answers, transcribe_recording
 from whisperd.speech.options import Options
 from whisperd.speech.types import DOUBTFUL, NO_VOICE, Segment, Timings, Transcription, Word
 

@@ -11,12 +11,16 @@ from typing import Final
 
 import numpy as np
 
+from ..speech import words
 from ..speech.types import NO_VOICE, Segment, Timings, Transcription
 from ..speech.windows import quietest
 from .pcm import SAMPLE_RATE, Int16Samples
 
-UNSPACED: Final = frozenset(("bo", "ja", "km", "lo", "my", "th", "yue", "zh"))
-"""Languages that are written without spaces."""
+UNSPACED: Final = words.UNSPACED | {"bo", "km"}
+"""Languages that are written without spaces: those whose words have no borders, and two more."""
+
+PROMPT_CHARS: Final = 800
+"""Of the text so far, where it is the prompt of what follows: the decoder reads no more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +147,11 @@ def joined_text(texts: Iterable[tuple[str, str | None]]) -> str:
     return joined
 
 
+def prompt_of(texts: Iterable[tuple[str, str | None]]) -> str:
+    """The end of what was said so far, of texts as `joined_text` takes them, as the prompt of what follows."""
+    return joined_text(texts)[-PROMPT_CHARS:]
+
+
 def weighted(values: Sequence[tuple[float, float]]) -> float:
     """The mean of (value, weight) pairs; 0 without a weight."""
     total = sum(weight for _, weight in values)
@@ -150,10 +159,10 @@ def weighted(values: Sequence[tuple[float, float]]) -> float:
 
 
 def _shifted(segment: Segment, offset: float) -> Segment:
-    words = tuple(
+    moved = tuple(
         dataclasses.replace(word, start_s=word.start_s + offset, end_s=word.end_s + offset)
         for word in segment.words
     )
     return dataclasses.replace(
-        segment, start_s=segment.start_s + offset, end_s=segment.end_s + offset, words=words
+        segment, start_s=segment.start_s + offset, end_s=segment.end_s + offset, words=moved
     )

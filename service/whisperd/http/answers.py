@@ -42,17 +42,17 @@ def transcribed(answer: Answer, options: Options, now: float) -> JsonObject:
     body: JsonObject = {
         "text": result.text,
         "language": result.language,
-        "duration": _number(answer.audio_s),
-        "inference_time": _number(answer.run_s),
-        "total_time": _number(answer.total_s),
-        "rtf": _number(answer.run_s / answer.audio_s) if answer.audio_s else None,
+        "duration": protocol.rounded(answer.audio_s),
+        "inference_time": protocol.rounded(answer.run_s),
+        "total_time": protocol.rounded(answer.total_s),
+        "rtf": protocol.rounded(answer.run_s / answer.audio_s) if answer.audio_s else None,
         "timestamp": timestamp(now),
-        "confidence": _number(result.confidence),
+        "confidence": protocol.rounded(result.confidence),
         "no_speech": result.no_speech or None,
         "segments": [protocol.segment_fields(segment, options) for segment in result.segments],
     }
     if result.languages:
-        body["languages"] = {code: _number(probability) for code, probability in result.languages}
+        body["languages"] = {code: protocol.rounded(probability) for code, probability in result.languages}
     return body
 
 
@@ -112,7 +112,7 @@ def openai_verbose(answer: Answer, asked: OpenAiWanted) -> JsonObject:
     body: JsonObject = {
         "task": asked.wanted.options.task,
         "language": result.language,
-        "duration": _number(answer.audio_s),
+        "duration": protocol.rounded(answer.audio_s),
         "text": result.text,
         "usage": _usage(answer),
     }
@@ -121,20 +121,24 @@ def openai_verbose(answer: Answer, asked: OpenAiWanted) -> JsonObject:
             {
                 "id": number,
                 "seek": 0,
-                "start": _number(segment.start_s),
-                "end": _number(segment.end_s),
+                "start": protocol.rounded(segment.start_s),
+                "end": protocol.rounded(segment.end_s),
                 "text": segment.text,
                 "tokens": list(segment.tokens),
-                "temperature": _number(segment.temperature),
-                "avg_logprob": _number(segment.avg_logprob),
-                "compression_ratio": _number(segment.compression_ratio),
-                "no_speech_prob": _number(segment.no_speech_prob),
+                "temperature": protocol.rounded(segment.temperature),
+                "avg_logprob": protocol.rounded(segment.avg_logprob),
+                "compression_ratio": protocol.rounded(segment.compression_ratio),
+                "no_speech_prob": protocol.rounded(segment.no_speech_prob),
             }
             for number, segment in enumerate(result.segments)
         ]
     if "word" in asked.granularities:
         body["words"] = [
-            {"word": word.text.strip(), "start": _number(word.start_s), "end": _number(word.end_s)}
+            {
+                "word": word.text.strip(),
+                "start": protocol.rounded(word.start_s),
+                "end": protocol.rounded(word.end_s),
+            }
             for segment in result.segments
             for word in segment.words
         ]
@@ -158,7 +162,3 @@ def done(text: str) -> JsonObject:
 def server_sent(event: JsonObject) -> bytes:
     """An event of the kind that browsers call EventSource (WHATWG HTML, 9.2)."""
     return f"event: {event.get('type', 'error')}\ndata: {json.dumps(event)}\n\n".encode()
-
-
-def _number(number: float) -> float | None:
-    return round(float(number), 3) if math.isfinite(number) else None

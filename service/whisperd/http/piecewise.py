@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
-from ..audio.pieces import joined_text, within
+from ..audio.pieces import prompt_of, within
 from ..speech.options import Options
 from ..speech.types import Transcription
-
-PROMPT_CHARS: Final = 800
-"""Of the text so far, where it is the prompt of what follows: the decoder reads no more."""
 
 
 def options_of_piece(
@@ -43,6 +39,6 @@ def options_of_piece(
         chosen = replace(chosen, language=spoken[0].language)
     last = spoken[-1].segments[-1].temperature if spoken[-1].segments else 0.0
     if options.condition_on_previous_text and last <= options.prompt_reset_on_temperature:
-        text = joined_text((result.text, result.language) for result in spoken)
-        chosen = replace(chosen, initial_prompt=text[-PROMPT_CHARS:])
+        prompt = prompt_of((result.text, result.language) for result in spoken)
+        chosen = replace(chosen, initial_prompt=prompt)
     return chosen

@@ -152,8 +152,7 @@ class Attempts:
         first, *higher = ask.options.temperature
         decoded, fallbacks = self.decode(cross, window, ask, full=full, attend=attend, temperature=first), 0
         capped = ask.options.max_new_tokens is not None  # then the cap is the client's wish, and no accident
-        lost = not decoded.ended or guards.said_twice(self._tokenizer.decode(decoded.tokens))
-        if lost and last and not full and not capped:
+        if last and not full and not capped and self._lost(decoded):
             fallbacks, full = 1, True
             del cross  # some 40 MB at most, which need not be held twice
             cross = self.encode(window, ask, full=True)
@@ -167,6 +166,10 @@ class Attempts:
             best = _better(best, other, ask.options)
         said = self._words(cross, window, ask, best) if last and ask.align else ()
         return replace(best, fallbacks=fallbacks, language=ask.language, languages=languages, words=said)
+
+    def _lost(self, decoded: Decoded) -> bool:
+        """Whether a decoding did not come to its end, or did not notice it."""
+        return not decoded.ended or guards.said_twice(self._tokenizer.decode(decoded.tokens))
 
     def _cut(self, decoded: Decoded, ask: Ask) -> Found:
         """What was found, without its repetitions if it did not come to an end; but with all that stands."""
@@ -241,12 +244,11 @@ def _better(best: Found, other: Found, options: Options) -> Found:
     """
     if not other.decoded.ended:
         return best
-    return max(best, other, key=lambda found: (not _repeats(found, options), found.decoded.avg_logprob))
-
-
-def _repeats(found: Found, options: Options) -> bool:
-    threshold = options.compression_ratio_threshold
-    return threshold is not None and guards.compression_ratio(found.text) > threshold
+    return max(
+        best,
+        other,
+        key=lambda found: (not guards.repeats_itself(found.text, options), found.decoded.avg_logprob),
+    )
 
 
 @contextmanager

@@ -44,7 +44,7 @@ class Text:
     @property
     def mean(self) -> float:
         """Mean natural log-probability of its tokens and, where it has ended, of the end."""
-        return self.total / max(1, len(self.tokens) + self.ended)
+        return self.score(1.0)
 
     def score(self, length_penalty: float) -> float:
         """What it is compared by."""
@@ -148,7 +148,7 @@ def best_drawn(search: Search, count: int, temperature: float, length_penalty: f
     The luck is the same each time: the same clip has the same text.
     """
     luck = np.random.default_rng(0)
-    texts, rows, sources = [Text()] * count, np.repeat(search.logits[None], count, axis=0), [0] * count
+    texts, rows = [Text()] * count, np.repeat(search.logits[None], count, axis=0)
     finished: list[Text] = []
     while True:
         going: list[tuple[int, Text]] = []
@@ -164,7 +164,7 @@ def best_drawn(search: Search, count: int, temperature: float, length_penalty: f
             elif search.lost(longer.tokens):
                 finished.append(longer)
             else:
-                going.append((sources[source] if len(text.tokens) == 0 else source, longer))
+                going.append((source if text.tokens else 0, longer))  # all go on from the same beginning
         if not going:
             break
         rows = search.step([source for source, _ in going], [text.tokens[-1] for _, text in going])

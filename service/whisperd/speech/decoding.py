@@ -185,8 +185,8 @@ class Decoder:
             text = beam_search(search, followed, options.patience, options.length_penalty)
         else:
             text = best_drawn(search, followed, work.temperature, options.length_penalty)
-        found = self._decoded(text.tokens, text.logprobs, self._no_speech(logits[0]), text.ended, work)
-        return replace(found, avg_logprob=text.mean)
+        no_speech = self._no_speech(logits[0])
+        return self._decoded(text.tokens, text.logprobs, no_speech, work, ended=text.ended, mean=text.mean)
 
     def _greedy(
         self, cross: dict[str, Any], work: Work, control: Control, begin: Start, rules: Rules, limit: int
@@ -226,8 +226,7 @@ class Decoder:
         mean = (sum(logprobs) + end_logprob) / (len(found) + ended)
         looked = hypothesis.attention
         return replace(
-            self._decoded(found[:limit], logprobs[:limit], no_speech, ended, work),
-            avg_logprob=mean,
+            self._decoded(found[:limit], logprobs[:limit], no_speech, work, ended=ended, mean=mean),
             # The attention with which a token was chosen is that of the token before it.
             attention=None if looked is None else np.stack(looked[len(ids) - 1 :][: len(found[:limit])]),
         )
@@ -250,7 +249,14 @@ class Decoder:
         return lambda found: loop_length([token for token in found if token < eot]) > 0
 
     def _decoded(
-        self, sequence: Sequence[int], logprobs: Sequence[float], no_speech: float, ended: bool, work: Work
+        self,
+        sequence: Sequence[int],
+        logprobs: Sequence[float],
+        no_speech: float,
+        work: Work,
+        *,
+        ended: bool,
+        mean: float,
     ) -> Decoded:
         """What was found, the text apart from the times. A prefix is text as well."""
         eot = self._manifest.tokens.eot
@@ -261,7 +267,7 @@ class Decoder:
         return Decoded(
             tokens=tuple(token for token, _ in pairs),
             logprobs=tuple(logprob for _, logprob in pairs),
-            avg_logprob=0.0,
+            avg_logprob=mean,
             no_speech_prob=no_speech,
             ended=ended,
             sequence=tuple(sequence),

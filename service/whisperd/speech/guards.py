@@ -99,10 +99,14 @@ def said_twice(text: str) -> bool:
 
 def wants_fallback(decoded: Decoded, text: str, options: Options) -> bool:
     """Whether decoding once more at a higher temperature may help: the reference's rule."""
-    repeats, improbable = options.compression_ratio_threshold, options.log_prob_threshold
-    if repeats is not None and compression_ratio(text) > repeats:
-        return True
-    return improbable is not None and decoded.avg_logprob < improbable
+    improbable = options.log_prob_threshold
+    return repeats_itself(text, options) or (improbable is not None and decoded.avg_logprob < improbable)
+
+
+def repeats_itself(text: str, options: Options) -> bool:
+    """Whether a text compresses better than the client lets it."""
+    threshold = options.compression_ratio_threshold
+    return threshold is not None and compression_ratio(text) > threshold
 
 
 def reference_verdict(decoded: Decoded, text: str, options: Options) -> str | None:

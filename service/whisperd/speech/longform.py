@@ -222,20 +222,7 @@ class LongForm:
     def _keep(self, clip: Clip, found: Found, parts: list[Slice], offset_s: float, ask: Ask) -> None:
         """Add a window's segments to the clip."""
         decoded, options = found.decoded, ask.options
-        ratio = guards.compression_ratio(found.text)
-        made = [
-            Segment(
-                start_s=offset_s + part.start_s,
-                end_s=offset_s + part.end_s,
-                text=self._attempts.text(part.tokens),
-                tokens=part.tokens,
-                avg_logprob=decoded.avg_logprob,
-                no_speech_prob=decoded.no_speech_prob,
-                compression_ratio=ratio,
-                temperature=decoded.temperature,
-            )
-            for part in parts
-        ]
+        made = as_segments(found, parts, self._attempts.text, offset_s)
         kept = sum(len(part.tokens) for part in parts)
         if found.words:
             until = clip.segments[-1].end_s if clip.segments else 0.0
@@ -262,6 +249,26 @@ def ranges(times_s: Sequence[float], samples: int) -> list[tuple[int, int]]:
     if len(marks) % 2:
         marks.append(samples)
     return list(zip(marks[::2], marks[1::2], strict=True))
+
+
+def as_segments(
+    found: Found, parts: Sequence[Slice], text: Callable[[Sequence[int]], str], offset_s: float = 0.0
+) -> list[Segment]:
+    """Parts of a window as segments, without words; `text` is of tokens, `offset_s` is where the window begins."""
+    decoded, ratio = found.decoded, guards.compression_ratio(found.text)
+    return [
+        Segment(
+            start_s=offset_s + part.start_s,
+            end_s=offset_s + part.end_s,
+            text=text(part.tokens),
+            tokens=part.tokens,
+            avg_logprob=decoded.avg_logprob,
+            no_speech_prob=decoded.no_speech_prob,
+            compression_ratio=ratio,
+            temperature=decoded.temperature,
+        )
+        for part in parts
+    ]
 
 
 def with_words(

@@ -41,7 +41,6 @@ def slices(
         return min((token - timestamp_begin) * TIMESTAMP_S, seconds)
 
     times = [token >= timestamp_begin for token in sequence]
-    last = next((at(token) for token in reversed(sequence) if token >= timestamp_begin), None)
     cuts = [i for i in range(1, len(sequence)) if times[i] and times[i - 1]]
     ends_alone = len(times) > 1 and times[-1] and not times[-2]
     found: list[Slice] = []
@@ -58,6 +57,7 @@ def slices(
     text = tuple(token for token in sequence if token < timestamp_begin)
     if text:
         first = at(sequence[0]) if times[0] else 0.0
+        last = next((at(token) for token in reversed(sequence) if token >= timestamp_begin), None)
         until = last if last is not None and last > first else seconds
         found.append(Slice(first, until, text))
     return found, None

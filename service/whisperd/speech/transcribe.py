@@ -17,10 +17,11 @@ from . import confidence, guards
 from .attempts import Ask, Attempts, Found, Stopwatch, Window, timed
 from .bundle import Manifest, load_manifest
 from .features import SAMPLE_RATE, LogMel
-from .longform import LONG_WINDOW_S, LongForm, with_words
+from .longform import LONG_WINDOW_S, LongForm, as_segments, with_words
 from .model import WhisperModel
 from .options import Options
 from .prompting import Prompts
+from .segments import Slice
 from .streaming import DEFAULT_POLICY, POLICIES, Policy, settle
 from .tokenizer import Tokenizer
 from .types import (
@@ -234,17 +235,8 @@ class Transcriber:
 
     def _segments(self, found: Found, seconds: float, options: Options) -> tuple[Segment, ...]:
         """An utterance is one segment."""
-        whole = Segment(
-            start_s=0.0,
-            end_s=seconds,
-            text=found.text,
-            tokens=found.tokens,
-            avg_logprob=found.decoded.avg_logprob,
-            no_speech_prob=found.decoded.no_speech_prob,
-            compression_ratio=guards.compression_ratio(found.text),
-            temperature=found.decoded.temperature,
-        )
-        return with_words([whole], found.words, options, 0.0, 0.0) if found.words else (whole,)
+        whole = as_segments(found, [Slice(0.0, seconds, found.tokens)], self._attempts.text)
+        return with_words(whole, found.words, options, 0.0, 0.0) if found.words else tuple(whole)
 
 
 def load(
