@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,15 @@ _DTYPES = {
     np.dtype(np.int64): TensorProto.INT64,
     np.dtype(np.int32): TensorProto.INT32,
 }
+
+
+@dataclass(frozen=True)
+class Levels:
+    """A tensor quantised at run time: x ~ (levels - zero) * step, with uint8 levels, one step and one zero."""
+
+    levels: str
+    step: str
+    zero: str
 
 
 class GraphBuilder:
@@ -104,17 +114,24 @@ class GraphBuilder:
         self._nodes.append(node)
         return outputs[0] if len(outputs) == 1 else list(outputs)
 
-    def linear(self, x: str, name: str, weight: Array, bias: Array | None = None) -> str:
+    def linear(self, x: str | Levels, name: str, weight: Array, bias: Array | None = None) -> str:
         """y = x W^T + b, with W given as Whisper stores it: float[out, in].
 
         In int8 the input is quantised per tensor at run time and W per output channel here.
         """
         if self.weight_range is None:
+            assert isinstance(x, str)
             return self.linear_fp32(x, name, weight, bias)
         weight = weight.astype(np.float32)
         bias_input = [] if bias is None else [self.constant(f"{name}.b", bias.astype(np.float32))]
         rows, scale = quantise_columns(weight, self.weight_range)
         return self.quantised_matmul(x, name, self.constant(f"{name}.w", rows.T), scale, bias_input)
+
+    def quantise(self, x: str) -> str | Levels:
+        """`x` for several `linear`s: quantised once for all of them, where they are int8."""
+        if self.weight_range is None:
+            return x
+        return Levels(*self.node("DynamicQuantizeLinear", [x], 3))
 
     def linear_fp32(self, x: str, name: str, weight: Array, bias: Array | None = None) -> str:
         """`linear`, in float32 whatever the rest of the graph is in."""
@@ -123,11 +140,15 @@ class GraphBuilder:
         return y if bias is None else str(self.node("Add", [y, *bias_input]))
 
     def quantised_matmul(
-        self, x: str, name: str, weight: str, scale: Array, bias_input: Sequence[str] = ()
+        self, x: str | Levels, name: str, weight: str, scale: Array, bias_input: Sequence[str] = ()
     ) -> str:
         """y = x W + b with W already int8[in, out] and one scale per column."""
         zero = self.constant(f"{name}.z", np.zeros(scale.shape, np.int8))
-        inputs = [x, weight, self.constant(f"{name}.s", scale), zero, *bias_input]
+        scales = self.constant(f"{name}.s", scale)
+        if isinstance(x, Levels):
+            inputs = [x.levels, weight, x.step, scales, x.zero, zero, *bias_input]
+            return str(self.node("MatMulIntegerToFloat", inputs, domain=CONTRIB))
+        inputs = [x, weight, scales, zero, *bias_input]
         return str(self.node("DynamicQuantizeMatMul", inputs, domain=CONTRIB))
 
     def layer_norm(self, x: str, name: str, gamma: Array, beta: Array) -> str:

@@ -124,17 +124,11 @@ def write_encoder(w: Weights, tail: Tail, weight_range: int | None, folder: Path
     blocks = [f"encoder.blocks.{i}" for i in range(d.n_audio_layer)]
     normed = _norm(g, residual, t, f"{blocks[0]}.attn_ln")
     for i, b in enumerate(blocks):
-        weight = np.concatenate(
-            [
-                heads.weight_rows(t[f"{b}.attn.query.weight"]),
-                heads.weight_rows(t[f"{b}.attn.key.weight"]),
-                t[f"{b}.attn.value.weight"],
-            ]
-        )
-        query_bias, key_bias = heads.bias(t[f"{b}.attn.query.bias"], 1.0), heads.bias(None, 0.0)
-        bias = np.concatenate([query_bias, key_bias, t[f"{b}.attn.value.bias"].astype(np.float32)])
-        qkv = g.linear(normed, f"{b}.qkv", weight, bias)
-        q, k, v = g.node("Split", [qkv, g.ints(heads.width, heads.width, d.n_state)], 3, axis=2)
+        shared = g.quantise(normed)
+        query, key, value = (t[f"{b}.attn.{part}.weight"] for part in ("query", "key", "value"))
+        q = g.linear(shared, f"{b}.q", heads.weight_rows(query), heads.bias(t[f"{b}.attn.query.bias"], 1.0))
+        k = g.linear(shared, f"{b}.k", heads.weight_rows(key), heads.bias(None, 0.0))
+        v = g.linear(shared, f"{b}.v", value, t[f"{b}.attn.value.bias"])
         tail_k = heads.widen(tail.encoder_k[i], heads.weight / heads.scale).astype(np.float16)[None]
         k = g.node("Concat", [k, _rows_from(g, f"{b}.tail_k", tail_k, first, 1)], axis=1)
         v = g.node("Concat", [v, _rows_from(g, f"{b}.tail_v", tail.encoder_v[i][None], first, 1)], axis=1)
@@ -151,15 +145,14 @@ def write_encoder(w: Weights, tail: Tail, weight_range: int | None, folder: Path
 def _cross(g: GraphBuilder, w: Weights, heads: _Heads, tail: Tail, x: str, first: str) -> list[Any]:
     """Every decoder layer's cross-attention keys and values, in the layout its attention reads."""
     d, t = w.dims, w.tensors
+    shared = g.quantise(x)
     outputs = []
     for i in range(d.n_text_layer):
         b = f"decoder.blocks.{i}.cross_attn"
-        weight = np.concatenate([heads.weight_rows(t[f"{b}.{p}.weight"]) for p in ("key", "value")])
-        bias = np.concatenate([heads.bias(None, 0.0), heads.bias(t[f"{b}.value.bias"], 0.0)])
-        kv = g.linear(x, f"{b}.kv", weight, bias)
-        k, v = g.node("Split", [kv, g.ints(heads.width, heads.width)], 2, axis=2)
-        tail_k = heads.widen(tail.cross_k[i], heads.weight)
-        for name, part, rows in (("k", k, tail_k), ("v", v, heads.widen(tail.cross_v[i], 0.0))):
+        tail_k, tail_v = heads.widen(tail.cross_k[i], heads.weight), heads.widen(tail.cross_v[i], 0.0)
+        for name, kind, bias, rows in (("k", "key", None, tail_k), ("v", "value", t[f"{b}.value.bias"], tail_v)):
+            weight = heads.weight_rows(t[f"{b}.{kind}.weight"])
+            part = g.linear(shared, f"{b}.{kind}", weight, heads.bias(bias, 0.0))
             split = g.node("Reshape", [part, g.ints(1, -1, d.n_head, heads.head + 1)])
             split = g.node("Transpose", [split], perm=[0, 2, 1, 3])
             by_head = rows.astype(np.float16).reshape(1, -1, d.n_head, heads.head + 1).transpose(0, 2, 1, 3)

@@ -20,7 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from whisperd import __version__, config, listen, logs, memory
+from whisperd.cores import Considerate
 from whisperd.errors import ConfigError, WhisperdError
+from whisperd.loading import checked_bundle as _checked_bundle
+from whisperd.loading import load as _load
+from whisperd.loading import vad_file
 
 if TYPE_CHECKING:
     import socket
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
     from whisperd.scheduler import Scheduler
     from whisperd.server import Server
     from whisperd.speech.bundle import Manifest
-    from whisperd.speech.transcribe import Transcriber
+    from whisperd.speech.types import Engine
     from whisperd.systemd import Notifier
 
 log = logging.getLogger("whisperd")
@@ -39,6 +43,11 @@ OK, FAILED, FORCED = 0, 1, 130
 
 HTTP_SOCKET = "http"
 """FileDescriptorName= of the socket unit for HTTP."""
+
+PAUSE_SECONDS, REST_SECONDS = 1.0, 10.0
+"""How long nothing is to be done before the threads are set to the cores, and before memory is given back: who
+says
+one thing often says another, and memory that was given back has to be cleared again."""
 
 STATUS_SECONDS = 5.0
 """How often the line for `systemctl status` is looked at, where no watchdog asks for more."""
@@ -101,7 +110,7 @@ def check(settings: config.Config) -> int:
         print("HTTP: good")
     manifest = _checked_bundle(settings.model)
     print(f"model: good ({manifest.name}, {manifest.precision}, {settings.model.path})")
-    if vad := _vad_file(settings.model):
+    if vad := vad_file(settings.model):
         from whisperd.speech.vad import VoiceDetector
 
         VoiceDetector(vad)
@@ -144,7 +153,7 @@ def run(settings: config.Config, read_again: Callable[[], config.Config]) -> NoR
     if not handed_over:
         listen.check(settings.socket)
 
-    memory.use_one_arena()
+    memory.tune()
     try:
         if for_http or settings.http.wanted:
             from whisperd.http.front import Front
@@ -163,7 +172,7 @@ def _started(settings: config.Config, notifier: Notifier) -> tuple[Scheduler, Ma
     """A scheduler over a warm engine. It alone holds the engine: a reload is to free the memory of the old one."""
     from onnxruntime import RunOptions
 
-    from whisperd.scheduler import Scheduler
+    from whisperd.scheduler import Rest, Scheduler
 
     begun = time.monotonic()
     notifier.status("checking the model")
@@ -182,7 +191,8 @@ def _started(settings: config.Config, notifier: Notifier) -> tuple[Scheduler, Ma
         time.monotonic() - begun,
     )
     limit = settings.limits.max_queue
-    return Scheduler(engine, max_queue=limit, run_options=RunOptions, when_idle=memory.trim), manifest
+    rests = (Rest(PAUSE_SECONDS, _pause), Rest(REST_SECONDS, lambda engine: memory.trim()))
+    return Scheduler(engine, max_queue=limit, run_options=RunOptions, at_rest=rests), manifest
 
 
 @dataclass(frozen=True)
@@ -196,7 +206,7 @@ class _Maker:
         """Every file is right."""
         return _checked_bundle(model)
 
-    def load(self, settings: config.Config) -> Transcriber:
+    def load(self, settings: config.Config) -> Considerate:
         """Loaded and warm."""
         return _warm(settings)
 
@@ -315,48 +325,16 @@ def _has_terminal() -> bool:
     return True
 
 
-def _checked_bundle(model: config.ModelConfig) -> Manifest:
-    """Every file of the bundle is what its manifest says, and it knows the configured languages."""
-    from whisperd.speech.bundle import verify
-
-    manifest = verify(model.path)
-    for key, codes in (("language", (model.language,)), ("languages", model.languages)):
-        for code in codes:
-            if code != config.DETECT_LANGUAGE and code not in manifest.tokens.languages:
-                known = " ".join(manifest.tokens.languages)
-                raise ConfigError(f"model.{key}: {manifest.name} does not know {code!r}; it knows: {known}")
-    return manifest
-
-
-def _load(settings: config.Config) -> Transcriber:
-    from whisperd.speech.streaming import POLICIES
-    from whisperd.speech.transcribe import load
-
-    model = settings.model
-    threads = config.thread_count(model.threads)
-    return load(
-        model.path,
-        threads=threads,
-        language=model.language,
-        languages=model.languages,
-        vad=_vad_file(model),
-        after_long_window=memory.trim,
-        policy=POLICIES[settings.live.policy],
-    )
-
-
-def _vad_file(model: config.ModelConfig) -> Path | None:
-    """The detector's file, if it is there: an image or a PC may do without it, but not unknowingly."""
-    if model.vad and not model.vad.exists():
-        log.warning("no voice activity detector %s: noise goes to Whisper, which may hear words in it", model.vad)
-        return None
-    return model.vad
-
-
-def _warm(settings: config.Config) -> Transcriber:
+def _warm(settings: config.Config) -> Considerate:
     engine = _load(settings)
     engine.warm_up()
     return engine
+
+
+def _pause(engine: Engine) -> None:
+    """The last request is over, and the next one has not come yet; on the worker's thread."""
+    if isinstance(engine, Considerate) and engine.rest():
+        memory.trim()
 
 
 def _status_line(server: Server) -> str:

@@ -88,6 +88,12 @@ class ModelConfig:
         high=64,
         flag="--threads",
     )
+    spin: str = option(
+        "auto",
+        "How these threads wait for each other while they work. Spinning is faster on cores that nobody else "
+        "wants, and slower on others; auto spins while nobody does.",
+        choices=("auto", "always", "never"),
+    )
     language: str = option(
         "en",
         'Language of a request that names none; "auto" detects it among the allowed ones.',

@@ -17,7 +17,8 @@ import heapq
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,9 +32,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Without a job for so long, the worker takes it that there will be none for a while.
-IDLE_SECONDS = 1.0
 _OVERTAKEN = "another request came"
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What is done with the engine once there has been no job for some seconds."""
+
+    seconds: float
+    call: Callable[[Engine], object]
 
 
 class Terminable(Protocol):
@@ -119,8 +126,7 @@ class Scheduler:
         max_queue: int = 32,
         run_options: Callable[[], Terminable | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
-        when_idle: Callable[[], object] = lambda: None,
-        idle_seconds: float = IDLE_SECONDS,
+        at_rest: Sequence[Rest] = (),
     ) -> None:
         """Make a scheduler; its worker begins with `start`.
 
@@ -130,13 +136,12 @@ class Scheduler:
             run_options: makes the run options of one job, as `onnxruntime.RunOptions` does. The default makes
                 none: then a cancelled job is left only between the steps of the engine.
             clock: monotonic seconds.
-            when_idle: called once, on the worker's thread, when it had nothing to do for `idle_seconds` after a
-                job: a place to give memory back.
+            at_rest: called on the worker's thread, in this order, while it has nothing to do after a job.
         """
         self._engine = engine
-        self._when_idle = when_idle
-        self._idle_seconds = idle_seconds
-        self._untidy = False
+        self._at_rest = tuple(at_rest)
+        self._rests: deque[Rest] = deque()  # those that are still to come
+        self._last_job = clock()
         self._max_queue = max_queue
         self._make_run_options = run_options
         self._clock = clock
@@ -320,15 +325,17 @@ class Scheduler:
         with self._wake:
             rested = False
             while not (self._queue or self._stopping or rested):
-                rested = not self._wake.wait(self._idle_seconds if self._untidy else None)
+                left = self._last_job + self._rests[0].seconds - self._clock() if self._rests else None
+                rested = left is not None and left <= 0
+                if not rested:
+                    self._wake.wait(left)
             job = heapq.heappop(self._queue) if self._queue else None
-            self._untidy = job is not None
         if job is not None:
             self._serve(job)
-            return True
-        if rested:
-            self._when_idle()
-        return rested
+            self._rests, self._last_job = deque(self._at_rest), self._clock()
+        elif rested:
+            self._rests.popleft().call(self._engine)
+        return rested or job is not None
 
     def _serve(self, job: Job) -> None:
         with self._wake:

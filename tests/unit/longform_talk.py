@@ -171,7 +171,7 @@ class Talk:
         scripted = Scripted(answer, self.align)
         voice = more.pop("voice", self)
         allowed = more.pop("allowed", ("en", "de"))
-        long_form = LongForm(scripted, self.place, voice, allowed, lambda: None)  # type: ignore[arg-type]
+        long_form = LongForm(scripted, self.place, voice, allowed)  # type: ignore[arg-type]
         prompts = Prompts(Letters(), options, 448)  # type: ignore[arg-type]
         language = more.pop("language", "en")
         clip = long_form.decode(

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from whisperd.audio import pcm as audio_pcm
 from whisperd.speech import features
-from whisperd.speech.features import LOG_FLOOR, LogMel, mel_filters, normalise, silence_value
+from whisperd.speech.features import LOG_FLOOR, LogMel, mel_filters, normalise, silence_value, sounding
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -95,6 +95,14 @@ def test_windows_of_a_clip_share_its_maximum() -> None:
     log_mel = LogMel()(MAKER.signal(20_000))
     maximum = float(log_mel.max())
     np.testing.assert_array_equal(normalise(log_mel[:, :10], maximum), normalise(log_mel)[:, :10])
+
+
+@pytest.mark.parametrize(("last", "frames"), [(0.0, 4), (-0.99, 4), (-1.01, 2)])
+def test_sounding_frames_end_with_the_last_that_is_not_far_below_the_loudest(last: float, frames: int) -> None:
+    mel = np.full((80, 4), -2.0, np.float32)
+    mel[3, 0], mel[70, 1], mel[9, 3] = 0.0, -0.5, last  # a quarter is a decade
+    assert sounding(mel, 4.0) == frames
+    assert sounding(mel[:, :1], 4.0) == 1
 
 
 @pytest.mark.parametrize("pcm", [np.zeros(9, np.float64), np.zeros(9, np.uint8), np.zeros((9, 2), np.int16)])

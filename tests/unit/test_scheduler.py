@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from whisperd.errors import Cancelled, InternalError, QueueFull, ShuttingDown, WhisperdError
 from whisperd.protocol import Outcome, Priority
-from whisperd.scheduler import Scheduler
+from whisperd.scheduler import Rest, Scheduler
 from whisperd.speech.options import Options
 from whisperd.speech.types import Control, Timings, Transcription
 
@@ -387,15 +388,32 @@ def test_a_partial_that_has_not_begun_is_overtaken() -> None:
     assert scheduler.progress().waiting == 1
 
 
-def test_an_idle_worker_tidies_up_once_after_its_jobs(engine: Engine) -> None:
-    tidied = threading.Semaphore(0)
-    scheduler, results = Scheduler(engine, when_idle=tidied.release, idle_seconds=0.05), Results()
+def test_a_worker_at_rest_does_each_thing_once_after_its_jobs_and_in_order(engine: Engine) -> None:
+    done: queue.Queue[tuple[str, object]] = queue.Queue()
+    rests = (Rest(0.05, lambda of: done.put(("pause", of))), Rest(0.15, lambda of: done.put(("rest", of))))
+    scheduler, results = Scheduler(engine, at_rest=rests), Results()
     scheduler.start()
-    assert not tidied.acquire(timeout=0.3), "there was no job to tidy up after"
+    with pytest.raises(queue.Empty):
+        done.get(timeout=0.3)  # there was no job to rest from
     for name in ("first", "second"):
         engine.go.release()
         submit(scheduler, results, name)
         assert isinstance(results[name], Transcription)
-        assert tidied.acquire(timeout=WAIT)
-        assert not tidied.acquire(timeout=0.3), "tidied twice"
+        assert [done.get(timeout=WAIT), done.get(timeout=WAIT)] == [("pause", engine), ("rest", engine)]
+        with pytest.raises(queue.Empty):
+            done.get(timeout=0.3)  # it was done already
     assert scheduler.stop(WAIT)
+
+
+def test_a_job_begins_the_rest_anew(engine: Engine) -> None:
+    done: queue.Queue[str] = queue.Queue()
+    rests = (Rest(0.05, lambda of: done.put("pause")), Rest(60.0, lambda of: done.put("rest")))
+    scheduler, results = Scheduler(engine, at_rest=rests), Results()
+    scheduler.start()
+    for name in ("first", "second"):
+        engine.go.release()
+        submit(scheduler, results, name)
+        assert isinstance(results[name], Transcription)
+        assert done.get(timeout=WAIT) == "pause"
+    assert scheduler.stop(WAIT)  # a worker that waits for its rest ends at once
+    assert done.empty()

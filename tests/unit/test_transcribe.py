@@ -95,6 +95,32 @@ def test_only_real_frames_and_a_margin_are_encoded(engine: Transcriber, monkeypa
     assert result.audio_s == 2.0
 
 
+@pytest.mark.parametrize(
+    ("quiet_s", "more"), [(0.0, MARGIN_POSITIONS), (0.2, 5), (0.3, 0), (0.31, 0), (1.0, 0), (25.0, 0)]
+)
+def test_a_clips_own_quiet_is_the_margin_and_no_more_of_it_is_encoded(
+    engine: Transcriber, monkeypatch: pytest.MonkeyPatch, quiet_s: float, more: int
+) -> None:
+    encodes = Encodes(engine, monkeypatch)
+    pcm = np.concatenate([noise(2.0), np.zeros(round(quiet_s * SAMPLE_RATE), np.int16)])
+    result = engine.transcribe(pcm, Options(), Unattended())
+    own = min(round(quiet_s * 50), MARGIN_POSITIONS)
+    # The last sound is in one frame more where there are samples for it: its window reaches into them.
+    assert encodes.positions[0] in (100 + own + more, 101 + own + more)
+    assert result.audio_s == 2.0 + quiet_s
+
+
+def test_what_is_encoded_in_place_of_quiet_is_the_clip_and_then_silence(engine: Transcriber) -> None:
+    attempts = engine._attempts
+    log_mel = engine._mel(np.concatenate([noise(1.0), np.zeros(SAMPLE_RATE // 10, np.int16)]))
+    window = attempts.window(log_mel, 1.1)
+    padded = attempts.pad(window.mel, full=False)
+    assert window.frames == 110 and padded.shape == (80, 2 * (51 + MARGIN_POSITIONS))
+    np.testing.assert_array_equal(padded[:, :110], attempts.scaled(log_mel))
+    assert (padded[:, 110:] == attempts._silence).all()
+    assert attempts.pad(window.mel, full=True).shape == (80, 3000)
+
+
 def test_full_context_on_demand(engine: Transcriber, monkeypatch: pytest.MonkeyPatch) -> None:
     encodes = Encodes(engine, monkeypatch)
     assert engine.transcribe(noise(2.0), Options(), Unattended(), full_context=True).fallbacks == 0

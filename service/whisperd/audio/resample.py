@@ -66,9 +66,10 @@ class Resampler:
         self._cycle_in = self.down * repeats
         n_groups = -(-self._cycle_out // _MAX_GROUP)
         bounds = [self._cycle_out * g // n_groups for g in range(n_groups + 1)]
-        self._groups = [
-            self._tabulate(start, stop, cutoff) for start, stop in zip(bounds, bounds[1:], strict=False)
-        ]
+        # Equal rates have no use for the filter, which takes 2 ms of a PC: as much as all else that is done with a
+        # short clip before it is decoded.
+        spans = [] if self.up == self.down else list(zip(bounds, bounds[1:], strict=False))
+        self._groups = [self._tabulate(start, stop, cutoff) for start, stop in spans]
         self._next_group = 0
         # The number of cycles that are computed at once does not depend on how much has come: numpy may add in
         # another order for another shape, and any split into pushes has to give the same samples.

@@ -11,15 +11,19 @@ import numpy as np
 
 from . import alignment, guards, words
 from .decoding import NOTHING_KNOWN, Decoded, Decoder, Work, max_tokens
-from .features import FRAMES_PER_SECOND, normalise, silence_value
+from .features import FRAMES_PER_SECOND, normalise, silence_value, sounding
 from .model import WhisperModel
 from .options import Options
 from .tokenizer import Tokenizer
 from .types import AUTO, Control, Float32Array, Known, Timings
 
-#: Silence kept real behind the last frame, in positions of 20 ms. 0.3 s; less lets the words' end blur into
-#: the tail, more costs time and gains nothing measurable (docs/models.md).
+#: Quiet that is encoded behind the last sound, in positions of 20 ms. 0.3 s; less lets the words' end blur into
+#: the tail, more costs time and gains nothing measurable (docs/models.md). It is the clip's own, as far as there
+#: is any, and silence from there on.
 MARGIN_POSITIONS = 15
+#: What is quiet: as many decades of power below the clip's loudest mel bin. The ends of words are 30 dB below, at
+#: most; in noise of 40 dB below the voice and louder nothing is.
+QUIET = 4.0
 #: A clip is scaled so that its loudest mel bin has the value for which the tail was computed. A very quiet
 #: one is raised by at most this much (log10 of power; 3 is 30 dB), or noise would be taken for speech.
 MAX_GAIN = 3.0
@@ -42,7 +46,10 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of at most 30 s: float32[n_mels, T] scaled log-mel, and the most tokens it can need."""
+    """A stretch of at most 30 s: float32[n_mels, T] scaled log-mel, and the most tokens it can need.
+
+    Quiet behind the margin is not among its frames, but its seconds are among its `seconds`.
+    """
 
     mel: Float32Array
     limit: int
@@ -116,7 +123,8 @@ class Attempts:
 
     def window(self, log_mel: Float32Array, seconds: float) -> Window:
         """What `find` takes, of raw log-mel float32[n_mels, T] and the seconds that it has."""
-        return Window(self.scaled(log_mel), max_tokens(seconds, self._context), seconds)
+        mel = self.scaled(log_mel)
+        return Window(mel[:, : 2 * _needed(mel)], max_tokens(seconds, self._context), seconds)
 
     def text(self, tokens: Sequence[int]) -> str:
         """Of text tokens."""
@@ -129,12 +137,12 @@ class Attempts:
         return normalise(log_mel + np.float32(gain), loudest)
 
     def pad(self, mel: Float32Array, *, full: bool) -> Float32Array:
-        """Silence behind the frames: the margin, or up to 30 s."""
+        """With silence behind the last sound: the margin, or up to 30 s."""
         context = self.model.manifest.dimensions.n_audio_ctx
-        frames = mel.shape[1]
-        positions = context if full else min(context, -(-frames // 2) + MARGIN_POSITIONS)
+        positions = context if full else min(context, _needed(mel))
         padded = np.full((mel.shape[0], 2 * positions), self._silence, np.float32)
-        padded[:, :frames] = mel[:, : 2 * positions]
+        frames = mel[:, : 2 * positions]
+        padded[:, : frames.shape[1]] = frames
         return padded
 
     def find(
@@ -236,6 +244,11 @@ class Attempts:
             spaced = ask.language not in words.UNSPACED
             split = words.split(found.tokens, self._tokenizer.decode_bytes, spaced=spaced)
             return tuple(words.timed(split, [float(s) for s in starts], logprobs))
+
+
+def _needed(mel: Float32Array) -> int:
+    """Positions up to the last sound and the margin behind it."""
+    return -(-sounding(mel, QUIET) // 2) + MARGIN_POSITIONS
 
 
 def _better(best: Found, other: Found, options: Options) -> Found:

@@ -109,6 +109,16 @@ def normalise(log_mel: Float32Array, maximum: float | None = None) -> Float32Arr
     return (limited + np.float32(4.0)) / np.float32(4.0)
 
 
+def sounding(mel: Float32Array, decades: float) -> int:
+    """Frames up to the last one that is at most `decades` below the loudest: what lies behind them is quiet.
+
+    Args:
+        mel: float32[n_mels, T] from `normalise`, T at least 1.
+    """
+    loudness = mel.max(axis=0)
+    return int(np.flatnonzero(loudness >= loudness.max() - np.float32(decades / 4.0))[-1]) + 1
+
+
 def silence_value(maximum: float) -> float:
     """What `normalise` makes of silence in a clip whose loudest raw value is `maximum`.
 

@@ -28,8 +28,6 @@ from .windows import WINDOW, window_end
 NOTHING = -6.0
 #: Where the decoder is so sure, the seconds of voice are not counted.
 NO_DOUBT_PROB, NO_DOUBT_LOGPROB = 0.3, -0.7
-#: Windows over this many seconds are called long.
-LONG_WINDOW_S = 8
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,6 @@ class LongForm:
         mel: samples to features.
         voice: asked first whether anybody speaks in a window; None where nothing is to be asked.
         allowed: languages to detect among.
-        after_long_window: called when a window of more than `LONG_WINDOW_S` is done.
     """
 
     def __init__(
@@ -91,13 +88,11 @@ class LongForm:
         mel: LogMel,
         voice: VoiceDetector | None,
         allowed: tuple[str, ...],
-        after_long_window: Callable[[], object],
     ) -> None:
         self._attempts = attempts
         self._mel = mel
         self._voice = voice
         self._allowed = allowed
-        self._after_long_window = after_long_window
         self._coverage = Coverage(voice) if voice else None
 
     def decode(
@@ -160,8 +155,6 @@ class LongForm:
         found = self._attempts.find(window, ask, full=full)
         clip.fallbacks += found.fallbacks
         refused = self._refused(heard, window.seconds, ask, found)
-        if window.seconds > LONG_WINDOW_S:
-            self._after_long_window()
         if refused:
             clip.reason = refused
             return at.end, at.stop

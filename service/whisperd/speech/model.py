@@ -21,6 +21,10 @@ from ..errors import BundleError
 from .bundle import Manifest
 from .types import Float32Array
 
+#: The bundle's graphs, by the names of their files; and those of them with many operators to a run.
+GRAPHS = ("encoder", "decoder", "head")
+_MANY_OPERATORS = ("decoder", "encoder")
+
 #: ONNX Runtime's level for "errors only": its warnings about hand-made graphs are not for operators.
 _LOG_ERRORS = 3
 
@@ -54,21 +58,24 @@ class WhisperModel:
         bundle: folder whose files have been verified.
         manifest: what it says of itself.
         threads: threads of one inference, at least 1.
+        awake: how they wait for each other, see `wait_awake`.
+
+    Attributes:
+        awake: how they wait.
 
     Raises:
         BundleError: ONNX Runtime does not take the graphs.
     """
 
-    def __init__(self, bundle: Path, manifest: Manifest, threads: int) -> None:
+    def __init__(self, bundle: Path, manifest: Manifest, threads: int, *, awake: bool = False) -> None:
         self.manifest = manifest
+        self.awake = awake
         d = manifest.dimensions
-        try:
-            self._encoder = ort.InferenceSession(str(bundle / "encoder.onnx"), _options(threads))
-            # A step of the decoder is a hundred small operators: to wake threads for each costs what they save.
-            self._decoder = ort.InferenceSession(str(bundle / "decoder.onnx"), _options(1))
-            self._head = ort.InferenceSession(str(bundle / "head.onnx"), _options(threads))
-        except Exception as error:  # ONNX Runtime's exceptions have no common base but Exception
-            raise BundleError(f"ONNX Runtime {ort.__version__} cannot load {bundle}: {error}") from error
+        self._bundle, self._threads = bundle, threads
+        self._loaded = self._versions()
+        self._encoder = self._session("encoder", awake)
+        self._decoder = self._session("decoder", awake)
+        self._head = self._session("head", awake)
         self._cross_names = [output.name for output in self._encoder.get_outputs()]
         self._layers = range(d.n_text_layer)
         self._step_names = ["hidden", *(f"n{kind}{i}" for i in self._layers for kind in "kv")]
@@ -80,6 +87,44 @@ class WhisperModel:
         self._positions = np.fromfile(bundle / "position.data", "<f2").reshape(d.n_text_ctx, d.n_state)
         head = d.n_state // d.n_head
         self._no_past = ort.OrtValue.ortvalue_from_numpy(np.zeros((1, d.n_head, 0, head), np.float32))
+
+    def wait_awake(self, awake: bool) -> None:
+        """Change how threads wait for each other within a run: awake, which is faster, or asleep, which leaves the
+        cores to others. Between runs they sleep. The graphs are loaded again for it; nothing else changes.
+
+        Raises:
+            BundleError: they cannot be, or are others by now. Then all is as it was.
+        """
+        if awake == self.awake:
+            return
+        if self._versions() != self._loaded:
+            raise BundleError(f"the files of {self._bundle} have changed since they were loaded")
+        # One after the other, so that no more than one is there twice. The head is one operator, and gains
+        # nothing.
+        for name in _MANY_OPERATORS:
+            setattr(self, f"_{name}", self._session(name, awake))
+        self.awake = awake
+
+    def _session(self, name: str, awake: bool) -> ort.InferenceSession:
+        awake = awake and name in _MANY_OPERATORS
+        # A step of the decoder is a hundred small operators: to wake threads for each costs what they save.
+        threads = 1 if name == "decoder" and not awake else self._threads
+        try:
+            return ort.InferenceSession(str(self._bundle / f"{name}.onnx"), _options(threads, awake))
+        except Exception as error:  # ONNX Runtime's exceptions have no common base but Exception
+            raise BundleError(f"ONNX Runtime {ort.__version__} cannot load {self._bundle}: {error}") from error
+
+    def _versions(self) -> list[tuple[int, ...]]:
+        """What tells the graphs' files from others of the same names."""
+        found: list[tuple[int, ...]] = []
+        for name in GRAPHS:
+            for suffix in ("onnx", "data"):
+                try:
+                    of = (self._bundle / f"{name}.{suffix}").stat()
+                except OSError as error:
+                    raise BundleError(f"cannot read {error.filename}: {error.strerror}") from error
+                found.append((of.st_dev, of.st_ino, of.st_size, of.st_mtime_ns))
+        return found
 
     def encode(self, mel: Float32Array, run_options: Any = None) -> dict[str, Any]:
         """Run the encoder.
@@ -235,7 +280,7 @@ class _Rows:
         return np.frombuffer(raw, self._dtype).reshape(*rows.shape, self._width)
 
 
-def _options(threads: int) -> ort.SessionOptions:
+def _options(threads: int, awake: bool) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -247,6 +292,7 @@ def _options(threads: int) -> ort.SessionOptions:
     # would keep the peak of the longest clip for ever.
     options.enable_mem_pattern = False
     options.enable_cpu_mem_arena = False
-    # Waiting threads sleep instead of burning a core that the rest of the car's computer wants.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(awake)))
+    # Awake within a run only: what burns between two requests burns for nothing.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return options

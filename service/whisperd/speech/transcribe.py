@@ -7,7 +7,7 @@ again over the full 30 s.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from . import confidence, guards
 from .attempts import Ask, Attempts, Found, Stopwatch, Window, timed
 from .bundle import Manifest, load_manifest
 from .features import SAMPLE_RATE, LogMel
-from .longform import LONG_WINDOW_S, LongForm, as_segments, with_words
+from .longform import LongForm, as_segments, with_words
 from .model import WhisperModel
 from .options import Options
 from .prompting import Prompts
@@ -58,8 +58,6 @@ class Transcriber:
         language: default for clips that name none, a code or "auto".
         languages: codes that clips may use; empty for all that the model knows.
         voice: asked first whether anybody speaks in a window; None where nothing is to be asked.
-        after_long_window: called when a window of more than `LONG_WINDOW_S` is done, whose tensors took tens
-            of megabytes: a place to give memory back.
         policy: which part of an utterance's text stands while it lasts.
 
     Raises:
@@ -74,7 +72,6 @@ class Transcriber:
         languages: tuple[str, ...] = (),
         voice: VoiceDetector | None = None,
         *,
-        after_long_window: Callable[[], object] = lambda: None,
         policy: Policy = POLICIES[DEFAULT_POLICY],
     ) -> None:
         manifest = model.manifest
@@ -82,7 +79,6 @@ class Transcriber:
         for code in languages:
             if code not in known:
                 raise UnknownLanguage(f"the model {manifest.name} does not know the language {code!r}")
-        self._after_long_window = after_long_window
         self.voice = voice
         self._policy = policy
         self._model = model
@@ -90,15 +86,22 @@ class Transcriber:
         self._attempts = Attempts(model, tokenizer)
         self._mel = LogMel(manifest.dimensions.n_mels)
         self._info = _info(manifest, language, languages or known)
-        self._longform = LongForm(
-            self._attempts, self._mel, voice, self._info.allowed_languages, after_long_window
-        )
+        self._longform = LongForm(self._attempts, self._mel, voice, self._info.allowed_languages)
         self.check(Options())
 
     @property
     def info(self) -> ModelInfo:
         """What is loaded."""
         return self._info
+
+    @property
+    def awake(self) -> bool:
+        """How the model's threads wait for each other: see `WhisperModel.wait_awake`."""
+        return self._model.awake
+
+    def wait_awake(self, awake: bool) -> None:
+        """Between two clips, change that. Errors as there."""
+        self._model.wait_awake(awake)
 
     def check(self, options: Options) -> None:
         """Raise UnknownLanguage, UnknownTask or BadOption for options that this engine cannot serve."""
@@ -190,7 +193,7 @@ class Transcriber:
         found = self._attempts.find(window, ask, attend=self._policy.attends, last=live.final)
         standing = 0
         if found.decoded.ended and not found.fallbacks:
-            standing = self._policy.standing(known, found.decoded, -(-log_mel.shape[1] // 2))
+            standing = self._policy.standing(known, found.decoded, -(-window.frames // 2))
         tokens = found.tokens
         count = settle(tokens, standing, known, self._tokenizer.decode_bytes)
         partial = Partial(
@@ -201,8 +204,6 @@ class Transcriber:
         refused = None
         if live.final and not known.stable:  # what has been shown to stand is not taken back
             refused = guards.verdict(found.decoded, found.text, window.seconds, live.voiced_s)
-        if window.seconds > LONG_WINDOW_S:
-            self._after_long_window()
         segments = () if refused else self._segments(found, window.seconds, options)
         text = "" if refused else found.text.strip()
         return Transcription(
@@ -246,22 +247,22 @@ def load(
     language: str,
     languages: tuple[str, ...] = (),
     vad: Path | None = None,
-    after_long_window: Callable[[], object] = lambda: None,
+    awake: bool = False,
     policy: Policy = POLICIES[DEFAULT_POLICY],
 ) -> Transcriber:
     """Load a bundle, whose files have been verified, and the voice activity detector, and make the engine.
+
+    `threads` and `awake` are as of `WhisperModel`.
 
     Raises:
         BundleError: the bundle or the detector cannot be loaded.
         UnknownLanguage: see `Transcriber`.
     """
     manifest = load_manifest(bundle)
-    model = WhisperModel(bundle, manifest, threads)
+    model = WhisperModel(bundle, manifest, threads, awake=awake)
     tokenizer = Tokenizer(bundle, manifest.tokens.eot)
     voice = VoiceDetector(vad) if vad else None
-    return Transcriber(
-        model, tokenizer, language, languages, voice, after_long_window=after_long_window, policy=policy
-    )
+    return Transcriber(model, tokenizer, language, languages, voice, policy=policy)
 
 
 def _info(manifest: Manifest, language: str, allowed: tuple[str, ...]) -> ModelInfo:
