@@ -22,7 +22,7 @@ from .weights import Weights, WeightsError
 
 FORMAT = 4
 PRECISIONS = ("int8", "fp32")
-#: 16 positions of 20 ms: no farther from the full context than 8 (docs/models.md), and half the rows.
+#: 16 positions of 20 ms: no farther from the full context than 8, and 32 saves little more (docs/models.md).
 DEFAULT_STRIDE = 16
 MAX_STRIDE = 100
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
+from . import memory
 from .errors import BundleError
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ class Considerate:
         wish = self._cores.wish(awake)
         if wish == awake:
             return False
+        memory.trim()  # what the last request has left would be resident beside what is loaded now
         try:
             self._engine.wait_awake(wish)
         except BundleError as error:
