@@ -52,7 +52,9 @@ def others_do_not_notice(daemon: DaemonProcess) -> Iterator[None]:
                 raise
             time.sleep(0.1)
     assert status["queue"] == 0
-    assert daemon.memory() < before + 60
+    while daemon.memory() >= before + 60:  # what a clip needed is given back after ten seconds of rest
+        assert time.monotonic() < until + 20
+        time.sleep(0.5)
     assert "Traceback" not in daemon.log
 
 
