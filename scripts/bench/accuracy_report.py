@@ -159,6 +159,7 @@ def draw(found: Sequence[Slice], here: Sequence[str], path: Path) -> None:
     axes.set_ylabel("words wrong, percent", fontsize=8)
     axes.tick_params(axis="y", labelsize=7)
     axes.set_xlim(-0.6, len(found) - 0.4)
+    axes.margins(y=0.15)  # room for the legend
     axes.legend(fontsize=7, frameon=False, ncols=len(here))
     for side in ("right", "top"):
         axes.spines[side].set_visible(False)
