@@ -187,6 +187,7 @@ class Reloader:
         running = Running(settings, manifest)
         if settings.model == self._running.settings.model and manifest == self._running.manifest:
             return _Prepared(running, None)
+        memory.trim()  # what the last request has left is kept for the next one, and counts as taken
         need, room = needed(manifest), self._available()
         if room is not None and room < need:
             raise NoRoom(
