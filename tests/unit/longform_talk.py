@@ -59,7 +59,7 @@ class Scripted:
     timestamp_begin: int = BEGIN
     asked: list[tuple[float, float, Ask]] = field(default_factory=list)
 
-    def window(self, log_mel: np.ndarray, seconds: float) -> Window:
+    def window(self, log_mel: np.ndarray, seconds: float, *, whole: bool = False) -> Window:
         return Window(log_mel, 100, seconds)
 
     def text(self, tokens: Sequence[int]) -> str:

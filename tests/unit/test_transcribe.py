@@ -110,6 +110,15 @@ def test_a_clips_own_quiet_is_the_margin_and_no_more_of_it_is_encoded(
     assert result.audio_s == 2.0 + quiet_s
 
 
+def test_where_times_are_told_the_quiet_is_encoded_too(
+    engine: Transcriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encodes = Encodes(engine, monkeypatch)
+    pcm = np.concatenate([noise(2.0), np.zeros(SAMPLE_RATE, np.int16)])
+    engine.transcribe(pcm, Options(without_timestamps=False), Unattended())
+    assert encodes.positions[0] == 150 + MARGIN_POSITIONS
+
+
 def test_what_is_encoded_in_place_of_quiet_is_the_clip_and_then_silence(engine: Transcriber) -> None:
     attempts = engine._attempts
     log_mel = engine._mel(np.concatenate([noise(1.0), np.zeros(SAMPLE_RATE // 10, np.int16)]))

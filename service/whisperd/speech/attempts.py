@@ -48,12 +48,13 @@ class Stopwatch:
 class Window:
     """A stretch of at most 30 s: float32[n_mels, T] scaled log-mel, and the most tokens it can need.
 
-    Quiet behind the margin is not among its frames, but its seconds are among its `seconds`.
+    Quiet that is not encoded is not among its frames, but its seconds are among its `seconds`.
     """
 
     mel: Float32Array
     limit: int
     seconds: float
+    whole: bool = False
 
     @property
     def frames(self) -> int:
@@ -121,10 +122,15 @@ class Attempts:
         self._silence = silence_value(model.manifest.loudest)
         self.timestamp_begin = model.manifest.tokens.timestamp_begin
 
-    def window(self, log_mel: Float32Array, seconds: float) -> Window:
-        """What `find` takes, of raw log-mel float32[n_mels, T] and the seconds that it has."""
+    def window(self, log_mel: Float32Array, seconds: float, *, whole: bool = False) -> Window:
+        """What `find` takes, of raw log-mel float32[n_mels, T] and the seconds that it has.
+
+        All of it if it is to be `whole`: where times are told, as in long recordings, the decoder now and then goes
+        on behind the last sentence if the pause behind that is cut off.
+        """
         mel = self.scaled(log_mel)
-        return Window(mel[:, : 2 * _needed(mel)], max_tokens(seconds, self._context), seconds)
+        frames = mel.shape[1] if whole else 2 * _needed(mel)
+        return Window(mel[:, :frames], max_tokens(seconds, self._context), seconds, whole)
 
     def text(self, tokens: Sequence[int]) -> str:
         """Of text tokens."""
@@ -136,10 +142,11 @@ class Attempts:
         gain = min(loudest - float(log_mel.max()), MAX_GAIN)
         return normalise(log_mel + np.float32(gain), loudest)
 
-    def pad(self, mel: Float32Array, *, full: bool) -> Float32Array:
-        """With silence behind the last sound: the margin, or up to 30 s."""
+    def pad(self, mel: Float32Array, *, full: bool, whole: bool = False) -> Float32Array:
+        """With silence behind the last sound, or of a `whole` window behind its end: the margin, or up to 30 s."""
         context = self.model.manifest.dimensions.n_audio_ctx
-        positions = context if full else min(context, _needed(mel))
+        needed = -(-mel.shape[1] // 2) + MARGIN_POSITIONS if whole else _needed(mel)
+        positions = context if full else min(context, needed)
         padded = np.full((mel.shape[0], 2 * positions), self._silence, np.float32)
         frames = mel[:, : 2 * positions]
         padded[:, : frames.shape[1]] = frames
@@ -193,7 +200,8 @@ class Attempts:
         """What the decoder reads of a window: 1.3 MB a second in base."""
         ask.control.step()
         with timed(ask.watch, "encode", ask.control):
-            return self.model.encode(self.pad(window.mel, full=full), ask.control.run_options())
+            padded = self.pad(window.mel, full=full, whole=window.whole)
+            return self.model.encode(padded, ask.control.run_options())
 
     def decode(
         self,

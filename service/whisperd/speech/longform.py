@@ -151,7 +151,7 @@ class LongForm:
             log_mel = self._mel(heard)
         if log_mel.max() < NOTHING:
             return at.end, at.stop
-        window = self._attempts.window(log_mel, len(heard) / SAMPLE_RATE)
+        window = self._attempts.window(log_mel, len(heard) / SAMPLE_RATE, whole=ask.timestamps)
         found = self._attempts.find(window, ask, full=full)
         clip.fallbacks += found.fallbacks
         refused = self._refused(heard, window.seconds, ask, found)
