@@ -125,8 +125,8 @@ class Attempts:
     def window(self, log_mel: Float32Array, seconds: float, *, whole: bool = False) -> Window:
         """What `find` takes, of raw log-mel float32[n_mels, T] and the seconds that it has.
 
-        All of it if it is to be `whole`: where times are told, as in long recordings, the decoder now and then goes
-        on behind the last sentence if the pause behind that is cut off.
+        All of it if it is to be `whole`: where times are told, as in long recordings, the decoder now and then
+        goes on behind the last sentence if the pause behind that is cut off.
         """
         mel = self.scaled(log_mel)
         frames = mel.shape[1] if whole else 2 * _needed(mel)
