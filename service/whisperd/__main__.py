@@ -46,8 +46,7 @@ HTTP_SOCKET = "http"
 
 PAUSE_SECONDS, REST_SECONDS = 1.0, 10.0
 """How long nothing is to be done before the threads are set to the cores, and before memory is given back: who
-says
-one thing often says another, and memory that was given back has to be cleared again."""
+says one thing often says another, and memory that was given back has to be cleared again."""
 
 STATUS_SECONDS = 5.0
 """How often the line for `systemctl status` is looked at, where no watchdog asks for more."""

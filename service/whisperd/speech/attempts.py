@@ -48,7 +48,8 @@ class Stopwatch:
 class Window:
     """A stretch of at most 30 s: float32[n_mels, T] scaled log-mel, and the most tokens it can need.
 
-    Quiet that is not encoded is not among its frames, but its seconds are among its `seconds`.
+    Quiet that is not encoded is not among its frames, but its seconds are among its `seconds`. `whole`: nothing of
+    it is taken for such quiet.
     """
 
     mel: Float32Array
