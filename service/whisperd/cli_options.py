@@ -7,7 +7,8 @@ from collections.abc import Callable, Container
 from typing import Any, Protocol
 
 from whisperd.errors import BadOption
-from whisperd.speech.options import CHOICES, Choice
+from whisperd.speech.choice import Choice
+from whisperd.speech.options import CHOICES
 from whisperd.speech.types import TASKS
 
 COMMON = (

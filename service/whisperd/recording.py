@@ -40,7 +40,8 @@ def transcribe_recording(
     """Transcribe a recording of any length, with the memory of one piece and its texts.
 
     A language that was detected in the first piece with text is that of the others, unless `multilingual` is
-    chosen. A `prefix` is that of the first piece; an initial prompt is every piece's, if the text so far is not.
+    chosen. A `prefix` is that of the first piece; an initial prompt is every piece's, if the text so far is not: it
+    is not where the prompt is to be carried, so that a piece then begins without the text before it.
 
     Args:
         source: as `audio.files.open_audio`. A pipe's content is held in memory, up to `audio.files.MAX_BYTES`.
@@ -107,7 +108,7 @@ def _options(
     if not chosen.get("multilingual") and spoken[0].data.get("languages"):
         chosen["language"] = spoken[0].language
     cool = not _was_hot(spoken[-1], chosen.get("prompt_reset_on_temperature", 0.5))
-    if chosen.get("condition_on_previous_text") and cool:
+    if chosen.get("condition_on_previous_text") and cool and not chosen.get("carry_initial_prompt"):
         chosen["initial_prompt"] = prompt_of((answer.text, answer.language) for answer in spoken)
     return chosen
 

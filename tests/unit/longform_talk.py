@@ -5,7 +5,7 @@ The features of a window are replaced by its place in the clip, so that what dec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from whisperd.speech.longform import Clip, LongForm
 from whisperd.speech.options import Options
 from whisperd.speech.prompting import Prompts
 from whisperd.speech.types import Control, Unattended
+from whisperd.speech.vad import FRAME
 from whisperd.speech.words import Timed
 
 BEGIN = 10_000
@@ -58,6 +59,14 @@ class Scripted:
     align: Callable[[float, float, Sequence[int]], tuple[Timed, ...]] | None = None
     timestamp_begin: int = BEGIN
     asked: list[tuple[float, float, Ask]] = field(default_factory=list)
+    detect: Callable[[float, float], tuple[tuple[str, float], ...]] | None = None
+    listened: list[tuple[float, float]] = field(default_factory=list)
+
+    def languages(self, window: Window, ask: Ask, *, full: bool) -> tuple[tuple[str, float], ...]:
+        assert self.detect is not None
+        start, end = (seconds(int(place)) for place in window.mel[0])
+        self.listened.append((start, end))
+        return self.detect(start, end)
 
     def window(self, log_mel: np.ndarray, seconds: float, *, whole: bool = False) -> Window:
         return Window(log_mel, 100, seconds)
@@ -132,6 +141,10 @@ class Talk:
     def ends_in_voice(self, part: np.ndarray, control: Control) -> bool:
         return bool(part[-1600:].min() > 0)
 
+    def probabilities(self, part: np.ndarray, control: Control) -> Iterator[float]:
+        for at in range(0, len(part), FRAME):
+            yield float(part[at : at + FRAME].max() > 0)
+
     # A decoder without faults, and one that aligns.
 
     def audible(self, start: float, end: float) -> dict[int, list[int]]:
@@ -168,7 +181,7 @@ class Talk:
     def decode(
         self, answer: Answer, options: Options = DEFAULT, control: Control | None = None, **more: Any
     ) -> tuple[Clip, Scripted]:
-        scripted = Scripted(answer, self.align)
+        scripted = Scripted(answer, self.align, detect=more.pop("detect", None))
         voice = more.pop("voice", self)
         allowed = more.pop("allowed", ("en", "de"))
         long_form = LongForm(scripted, self.place, voice, allowed)  # type: ignore[arg-type]

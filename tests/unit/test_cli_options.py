@@ -46,6 +46,15 @@ GIVEN: dict[str, tuple[list[str], Any]] = {
     "append_punctuations": (["--append-punctuations", ")]"], ")]"),
     "clip_timestamps": (["--clip-timestamps", "0,0.01,0.03"], (0.0, 0.01, 0.03)),
     "multilingual": (["--multilingual"], True),
+    "carry_initial_prompt": (["--carry-initial-prompt"], True),
+    "language_detection_segments": (["--language-detection-segments", "4"], 4),
+    "language_detection_threshold": (["--language-detection-threshold", "0.8"], 0.8),
+    "vad_filter": (["--vad-filter"], True),
+    "vad_threshold": (["--vad-threshold", "0.4"], 0.4),
+    "vad_min_speech_duration_ms": (["--vad-min-speech-duration-ms", "250"], 250),
+    "vad_min_silence_duration_ms": (["--vad-min-silence-duration-ms", "500"], 500),
+    "vad_speech_pad_ms": (["--vad-speech-pad-ms", "100"], 100),
+    "hallucination_silence_threshold": (["--hallucination-silence-threshold", "2"], 2.0),
 }
 
 

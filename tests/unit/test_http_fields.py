@@ -292,6 +292,8 @@ def test_the_options_of_pieces() -> None:
     assert piece(many, detected) == replace(many, prefix=None, initial_prompt="Hi")
     hot = replace(RESULT, segments=(replace(RESULT.segments[0], temperature=0.8),))
     assert piece(told, hot) == replace(told, prefix=None)
+    carried = replace(told, carry_initial_prompt=True)
+    assert piece(carried, detected) == replace(carried, prefix=None, language="en")
 
 
 def test_the_last_piece_of_a_long_recording_has_times_even_if_it_is_short() -> None:

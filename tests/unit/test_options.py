@@ -13,7 +13,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from whisperd.errors import BadEvent, BadOption, UnknownModel
 from whisperd.protocol import Mode, Priority, read_transcribe
-from whisperd.speech.options import CHOICES, MAX_PROMPT_CHARS, Choice, Options, read, read_texts
+from whisperd.speech.choice import Choice
+from whisperd.speech.options import CHOICES, MAX_PROMPT_CHARS, Options, read, read_texts
 from whisperd.speech.types import ModelInfo
 from whisperd.wire import Event
 

@@ -112,6 +112,19 @@ def test_of_what_was_said_the_end_counts() -> None:
     assert text(prompts(hotwords=("Ada",)).previous(said)) == " Ada" + text(tuple(said[-(ROOM - 4) :]))
 
 
+def test_an_initial_prompt_that_is_carried_is_not_pushed_out() -> None:
+    said = [ord("a") + n % 26 for n in range(1000)]
+    found = prompts(initial_prompt="xyz", carry_initial_prompt=True)
+    assert text(found.previous()) == " xyz"
+    assert text(found.previous(said)) == " xyz" + text(tuple(said[-(ROOM - 4) :]))
+    assert text(found.previous(said[:9])) == " xyz" + text(tuple(said[:9]))
+    with_hot = prompts(initial_prompt="xyz", carry_initial_prompt=True, hotwords=("Ada",))
+    assert text(with_hot.previous(said)) == " Ada xyz" + text(tuple(said[-(ROOM - 8) :]))
+    # One that fills the room leaves none for what was said; its own end counts.
+    full = prompts(initial_prompt="x" * 4000 + "end", carry_initial_prompt=True)
+    assert text(full.previous(said)) == "x" * (ROOM - 3) + "end"
+
+
 def test_of_a_prefix_the_beginning_counts_and_it_takes_the_room_of_the_rest() -> None:
     found = prompts(prefix="abcdefghij" * 400, initial_prompt="x" * 4000, hotwords=("y" * 99,) * 9)
     assert text(found.prefix) == (" " + "abcdefghij" * 400)[:ROOM]
@@ -121,18 +134,14 @@ def test_of_a_prefix_the_beginning_counts_and_it_takes_the_room_of_the_rest() ->
     assert len(short.previous()) == ROOM  # of all windows but the first
 
 
-@given(
-    st.integers(0, 500),
-    st.integers(0, 500),
-    st.integers(0, 500),
-    st.integers(0, 500),
-    st.booleans(),
-    st.booleans(),
-)
+@given(st.tuples(*[st.integers(0, 500)] * 4), st.booleans(), st.booleans(), st.booleans())
 def test_half_of_the_context_is_left(
-    initial: int, prefix: int, hot: int, said: int, timestamps: bool, first: bool
+    lengths: tuple[int, int, int, int], timestamps: bool, first: bool, carry: bool
 ) -> None:
-    found = prompts(initial_prompt="i" * initial, prefix="p" * prefix, hotwords=("h" * hot,))
+    initial, prefix, hot, said = lengths
+    found = prompts(
+        initial_prompt="i" * initial, prefix="p" * prefix, hotwords=("h" * hot,), carry_initial_prompt=carry
+    )
     mine = found.prefix if first else ()
     previous = found.previous([ord("s")] * said, mine)
     begin = start(TOKENS, True, "en", "transcribe", timestamps=timestamps, previous=previous, prefix=mine)

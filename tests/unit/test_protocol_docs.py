@@ -10,7 +10,8 @@ import pytest
 from fake_daemon import FakeEngine
 from whisperd import errors, protocol
 from whisperd.protocol import Outcome, Request
-from whisperd.speech.options import CHOICES, Choice, Options
+from whisperd.speech.choice import Choice
+from whisperd.speech.options import CHOICES, Options
 from whisperd.speech.types import Segment, Timings, Transcription, Word
 from whisperd.wire import Event
 

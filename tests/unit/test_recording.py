@@ -129,6 +129,10 @@ def test_prompts_of_the_pieces(client: Client, speaker: Speaker, recording: tupl
         "first",
         ("a" * PROMPT_CHARS + " hot three")[-PROMPT_CHARS:],
     ]
+    speaker.heard.clear()
+    carried = {"condition_on_previous_text": True, "initial_prompt": "first", "carry_initial_prompt": True}
+    transcribe_recording(client, recording[0], options=carried)
+    assert [options.initial_prompt for _, options in speaker.heard] == ["first"] * 4
 
 
 def test_stretches_are_those_of_the_recording(

@@ -15,7 +15,8 @@ from typing import Any, Final
 from ..errors import UnknownModel
 from ..protocol import Priority
 from ..speech import options
-from ..speech.options import CHOICES, Choice, Options
+from ..speech.choice import Choice
+from ..speech.options import CHOICES, Options
 from ..speech.types import ModelInfo
 from .problems import BadField, MissingField, UnknownField
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from .. import __version__
-from ..speech.options import CHOICES, Choice
+from ..speech.choice import Choice
+from ..speech.options import CHOICES
 from ..speech.types import TASKS, ModelInfo
 from . import fields, problems, schemas
 from .schemas import ref

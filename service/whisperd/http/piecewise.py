@@ -16,7 +16,8 @@ def options_of_piece(
     """What is chosen for a piece that lies between two times of the recording; None: nothing of it is wanted.
 
     A language that was detected in the first piece with text is that of the others, unless `multilingual` is
-    chosen. A prefix is the first piece's; an initial prompt is every piece's, if the text so far is not.
+    chosen. A prefix is the first piece's; an initial prompt is every piece's, if the text so far is not: it is not
+    where the prompt is to be carried, so that a piece then begins without the text before it.
 
     Args:
         before: the transcriptions of the pieces before, in order.
@@ -38,7 +39,8 @@ def options_of_piece(
     if spoken[0].languages and not options.multilingual:
         chosen = replace(chosen, language=spoken[0].language)
     last = spoken[-1].segments[-1].temperature if spoken[-1].segments else 0.0
-    if options.condition_on_previous_text and last <= options.prompt_reset_on_temperature:
+    cool = last <= options.prompt_reset_on_temperature
+    if options.condition_on_previous_text and cool and not options.carry_initial_prompt:
         prompt = prompt_of((result.text, result.language) for result in spoken)
         chosen = replace(chosen, initial_prompt=prompt)
     return chosen

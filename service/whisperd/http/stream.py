@@ -20,8 +20,9 @@ from ..audio.pcm import PcmFormat
 from ..connection import Connection
 from ..errors import BadAudio, BadPayload, WhisperdError
 from ..protocol import Mode
+from ..speech.choice import Choice
 from ..speech.endpoint import SENSITIVITIES
-from ..speech.options import CHOICES, Choice
+from ..speech.options import CHOICES
 from ..wire import Decoder, Event, JsonObject, encode
 from .problems import BadBody, BadField, UnknownField, field_of
 from .routes import gate_of, id_of

@@ -234,6 +234,10 @@ class Attempts:
         with timed(ask.watch, "decode", ask.control):
             return self.decoder.decode(cross, work, ask.control)
 
+    def languages(self, window: Window, ask: Ask, *, full: bool) -> tuple[tuple[str, float], ...]:
+        """How probable each of the allowed languages is in a window, the most probable first."""
+        return self._detect(self.encode(window, ask, full=full), ask)
+
     def _detect(self, cross: dict[str, Any], ask: Ask) -> tuple[tuple[str, float], ...]:
         """How probable each of the allowed languages is, the most probable first; one alone is certain."""
         if len(ask.allowed) == 1:

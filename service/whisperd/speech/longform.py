@@ -16,10 +16,12 @@ from .attempts import Ask, Attempts, Found, Stopwatch, timed
 from .coverage import LEAST_ADVANCE_S, Coverage, Verdict
 from .decoding import Decoded
 from .features import SAMPLE_RATE, LogMel
+from .hallucination import Passed, pass_over
 from .options import Options
 from .prompting import Prompts
 from .segments import Slice, cut, slices
-from .types import NO_VOICE, SILENCE, Control, Int16Samples, Segment
+from .stretches import Voices, stretches
+from .types import AUTO, NO_VOICE, SILENCE, Control, Int16Samples, Segment
 from .vad import VoiceDetector
 from .windows import WINDOW, window_end
 
@@ -118,7 +120,19 @@ class LongForm:
         asked = options.without_timestamps
         timestamps = len(pcm) > WINDOW if asked is None else not asked
         prefix = prompts.prefix
-        for begin, stop in ranges(options.clip_timestamps, len(pcm)):
+        watched = options.hallucination_silence_threshold is not None
+        wanted = self._wanted(pcm, options, control, watch)
+        if not wanted:
+            clip.reason = NO_VOICE
+        if language == AUTO and options.language_detection_segments > 1 and not options.multilingual:
+            self._listen(
+                pcm,
+                wanted,
+                clip,
+                Ask(language, options.task, control, watch, options=options, allowed=self._allowed),
+                full=full,
+            )
+        for begin, stop in wanted:
             seek, until = begin, stop
             while seek < stop:
                 control.step()
@@ -130,7 +144,7 @@ class LongForm:
                     options=options,
                     allowed=self._allowed,
                     timestamps=timestamps,
-                    align=timestamps or options.word_timestamps,
+                    align=timestamps or options.word_timestamps or watched,
                     previous=prompts.previous(clip.said, prefix),
                     prefix=prefix,
                 )
@@ -163,10 +177,61 @@ class LongForm:
         parts, verdict = self._judged(heard, window.seconds, at, ask, found)
         # Only the words that stand: a mark behind the last of them would be joined to it.
         found = replace(found, words=found.words[: verdict.words])
-        self._keep(clip, found, parts, at.start / SAMPLE_RATE, ask)
         following = at.start + min(round(verdict.following_s * SAMPLE_RATE), len(heard))
         until = at.stop if verdict.until_s is None else at.start + round(verdict.until_s * SAMPLE_RATE)
+        made = self._made(clip, found, parts, at.start / SAMPLE_RATE, ask.options)
+        passed = _passed(made, at, clip, ask.options)
+        if passed is not None:
+            made, until = made[: passed.segments], at.stop
+            following = min(round(passed.following_s * SAMPLE_RATE), at.stop)
+        _keep(clip, made, found.decoded, ask.options)
         return following, until
+
+    def _wanted(
+        self, pcm: Int16Samples, options: Options, control: Control, watch: Stopwatch
+    ) -> list[tuple[int, int]]:
+        """Starts and ends in samples of what is to be decoded."""
+        wanted = ranges(options.clip_timestamps, len(pcm))
+        if not options.vad_filter:
+            return wanted
+        assert self._voice is not None  # `Transcriber.check` has seen to that
+        voices, found = Voices.of(options), []
+        with timed(watch, "features", control):
+            for start, end in wanted:
+                probabilities = self._voice.probabilities(pcm[start:end], control)
+                for first, last in stretches(probabilities, voices, end - start):
+                    found.append((start + first, start + last))
+        return found
+
+    def _listen(
+        self, pcm: Int16Samples, wanted: list[tuple[int, int]], clip: Clip, ask: Ask, *, full: bool
+    ) -> None:
+        """Find out the clip's language from its first windows, as many as it takes and as the client allows."""
+        options = ask.options
+        told: list[tuple[tuple[str, float], ...]] = []
+        for begin, stop in wanted:
+            seek = begin
+            while seek < stop:
+                if len(told) == options.language_detection_segments:
+                    break
+                end = window_end(pcm[:stop], seek)
+                heard, seek = pcm[seek:end], end
+                with timed(ask.watch, "features", ask.control):
+                    if self._voice and not self._voice.heard(heard, ask.control):
+                        continue
+                    log_mel = self._mel(heard)
+                if log_mel.max() < NOTHING:
+                    continue
+                window = self._attempts.window(log_mel, len(heard) / SAMPLE_RATE)
+                told.append(self._attempts.languages(window, ask, full=full))
+                if told[-1][0][1] > options.language_detection_threshold:
+                    clip.language, clip.languages = told[-1][0][0], told[-1]
+                    return
+        if told:
+            # The one that most windows have for theirs, and of several such, the first that was heard.
+            first = [languages[0][0] for languages in told]
+            clip.language = max(first, key=first.count)
+            clip.languages = told[first.index(clip.language)]
 
     def _judged(
         self, pcm: Int16Samples, seconds: float, at: Stretch, ask: Ask, found: Found
@@ -212,23 +277,46 @@ class LongForm:
             return len(pcm) / SAMPLE_RATE
         return self._voice.voiced(pcm, control)
 
-    def _keep(self, clip: Clip, found: Found, parts: list[Slice], offset_s: float, ask: Ask) -> None:
-        """Add a window's segments to the clip."""
-        decoded, options = found.decoded, ask.options
+    def _made(
+        self, clip: Clip, found: Found, parts: list[Slice], offset_s: float, options: Options
+    ) -> tuple[Segment, ...]:
+        """A window's segments, with their words if those are known."""
         made = as_segments(found, parts, self._attempts.text, offset_s)
-        kept = sum(len(part.tokens) for part in parts)
-        if found.words:
-            until = clip.segments[-1].end_s if clip.segments else 0.0
-            timed_segments = with_words(made, found.words, options, offset_s, until)
-            # Their times are better than those that the decoder told; the words themselves only where asked for.
-            made = [s if options.word_timestamps else replace(s, words=()) for s in timed_segments]
-        clip.segments += made
-        clip.tokens += kept
-        clip.logprob += kept * decoded.avg_logprob
-        if not options.condition_on_previous_text or decoded.temperature > options.prompt_reset_on_temperature:
-            clip.said = []
-        else:
-            clip.said += [token for part in parts for token in part.tokens]
+        if not found.words:
+            return tuple(made)
+        return with_words(made, found.words, options, offset_s, _spoken_until(clip))
+
+
+def _spoken_until(clip: Clip) -> float:
+    return clip.segments[-1].end_s if clip.segments else 0.0
+
+
+def _passed(made: Sequence[Segment], at: Stretch, clip: Clip, options: Options) -> Passed | None:
+    """What of a window was made up in a silence, if the client wants to know that."""
+    threshold = options.hallucination_silence_threshold
+    if threshold is None:
+        return None
+    return pass_over(
+        made,
+        threshold,
+        begin_s=at.start / SAMPLE_RATE,
+        end_s=at.end / SAMPLE_RATE,
+        stop_s=at.stop / SAMPLE_RATE,
+        spoken_until_s=_spoken_until(clip),
+    )
+
+
+def _keep(clip: Clip, made: Sequence[Segment], decoded: Decoded, options: Options) -> None:
+    """Add a window's segments to the clip."""
+    kept = sum(len(segment.tokens) for segment in made)
+    # Their times are better than those that the decoder told; the words themselves only where asked for.
+    clip.segments += made if options.word_timestamps else [replace(segment, words=()) for segment in made]
+    clip.tokens += kept
+    clip.logprob += kept * decoded.avg_logprob
+    if not options.condition_on_previous_text or decoded.temperature > options.prompt_reset_on_temperature:
+        clip.said = []
+    else:
+        clip.said += [token for segment in made for token in segment.tokens]
 
 
 def ranges(times_s: Sequence[float], samples: int) -> list[tuple[int, int]]:

@@ -76,6 +76,7 @@ class Prompts:
         # With a space before it, as within a text: the tokens of a word at the beginning of a line are rare ones.
         self._initial = tokenizer.encode(" " + text) if (text := _plain(options.initial_prompt)) else []
         self._hotwords = tokenizer.encode(" " + words) if (words := _joined(options.hotwords)) else []
+        self._carried = options.carry_initial_prompt
         prefix = tokenizer.encode(" " + text) if (text := _plain(options.prefix)) else []
         #: Of the first window only.
         self.prefix = tuple(prefix[: self._room])
@@ -84,12 +85,20 @@ class Prompts:
         """What is to be read as said before: hot words, then the end of the initial prompt and of what was `said`.
 
         A window's `prefix` takes its tokens from the same room, so that half of the context is left in any case.
-        Of the remaining room, the hot words may take half, and the last tokens of the rest count.
+        Of the remaining room, the hot words may take half, and the last tokens of the rest count; but where the
+        initial prompt is carried, it comes before what was said.
         """
         room = self._room - len(prefix)
         hotwords = self._hotwords[: room // 2]
-        rest = [*self._initial, *said]
-        return (*hotwords, *rest[max(0, len(rest) - (room - len(hotwords))) :])
+        room -= len(hotwords)
+        initial = _last(self._initial, room)
+        if self._carried:
+            return (*hotwords, *initial, *_last(said, room - len(initial)))
+        return (*hotwords, *_last([*initial, *said], room))
+
+
+def _last(tokens: Sequence[int], count: int) -> Sequence[int]:
+    return tokens[max(0, len(tokens) - count) :]
 
 
 def _plain(text: str | None) -> str:

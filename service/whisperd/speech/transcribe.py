@@ -116,6 +116,10 @@ class Transcriber:
             raise UnknownTask(f"unknown task {options.task!r}; known: {', '.join(TASKS)}")
         if options.task == "translate" and not info.multilingual:
             raise UnknownTask(f"the model {info.name} knows only English and cannot translate")
+        if options.vad_filter and self.voice is None:
+            raise BadOption(
+                "vad_filter: there is no voice activity detector, [model] vad names none", "vad_filter"
+            )
         size = self._model.manifest.dimensions.n_vocab
         for token in options.suppress_tokens or ():
             if token >= size:

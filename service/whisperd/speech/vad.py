@@ -84,7 +84,7 @@ class VoiceDetector:
         within its first words. A second without takes 6 ms of a PC.
         """
         row = 0
-        for probability in self._probabilities(pcm, control):
+        for probability in self.probabilities(pcm, control):
             row = row + 1 if probability >= VOICE_PROBABILITY else 0
             if row == VOICE_FRAMES:
                 return True
@@ -102,7 +102,7 @@ class VoiceDetector:
         """
         row = count = 0
         onset: int | None = None
-        for frame, probability in enumerate(self._probabilities(pcm, control)):
+        for frame, probability in enumerate(self.probabilities(pcm, control)):
             row = row + 1 if probability >= VOICE_PROBABILITY else 0
             count += row > 0
             if row == VOICE_FRAMES and onset is None:
@@ -116,11 +116,11 @@ class VoiceDetector:
         row = 0
         # Whole frames: the silence that fills up a last one is no end of a voice.
         frames = min(len(pcm) // FRAME, _LAST_FRAMES)
-        for probability in self._probabilities(pcm[len(pcm) - frames * FRAME :], control):
+        for probability in self.probabilities(pcm[len(pcm) - frames * FRAME :], control):
             row = row + 1 if probability >= VOICE_PROBABILITY else 0
         return row >= VOICE_FRAMES
 
-    def _probabilities(self, pcm: Int16Samples, control: Control) -> Iterator[float]:
+    def probabilities(self, pcm: Int16Samples, control: Control) -> Iterator[float]:
         """Frame by frame, at the loudness of the whole clip."""
         peak = max(int(pcm.max(initial=0)), -int(pcm.min(initial=0)), 1) / 32768
         gain = np.float32(min(_PEAK / peak, _MAX_GAIN) / 32768)
