@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Container
+from pathlib import Path
 from typing import Any, Protocol
 
 from whisperd.errors import BadOption
@@ -25,7 +26,9 @@ COMMON = (
 
 #: What a flag's value is called, by type; an option of its own name where that tells more.
 _METAVARS = {int: "N", float: "X", str: "TEXT"}
-_NAMES = {"language": "CODE", "hotwords": "WORD", "temperature": "X", "suppress_tokens": "ID"}
+_NAMES = {"language": "CODE", "hotwords": "WORD", "temperature": "X", "suppress_tokens": "ID", "grammar": "GBNF"}
+#: More than any value may have, so that a larger file is refused and not read.
+MAX_FILE_CHARS = 100_000
 #: Flags that are called otherwise when they say no.
 _OPPOSITES = {"without_timestamps": "timestamps"}
 
@@ -78,6 +81,8 @@ def _reader(choice: Choice) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         if choice.nullable and choice.kind is not str and text.lower() == "none":
             return None
+        if choice.name == "grammar" and text.startswith("@"):
+            text = _content(text[1:])
         try:
             value = choice.read_text(text, "")
         except BadOption as error:
@@ -88,8 +93,21 @@ def _reader(choice: Choice) -> Callable[[str], Any]:
     return read
 
 
+def _content(path: str) -> str:
+    """Of a file that stands for a long value."""
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            return file.read(MAX_FILE_CHARS)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise argparse.ArgumentTypeError(f"{path} is no UTF-8") from None
+
+
 def _help(choice: Choice) -> str:
     parts = [choice.doc]
+    if choice.name == "grammar":
+        parts.append("@FILE: what is in the file")
     if choice.low is not None and choice.high is not None:
         unit = f" {choice.unit}" if choice.unit else ""
         parts.append(f"{choice.low:g} to {choice.high:g}{unit}")

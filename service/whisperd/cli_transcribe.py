@@ -40,6 +40,7 @@ examples:
   whisperctl transcribe recording.wav
   whisperctl transcribe --language auto lecture.mp3          any length: an hour takes no more memory than a minute
   whisperctl transcribe --hotwords "Anna Müller,Zoo" a.wav   words that are likely to come
+  whisperctl transcribe --grammar @orders.gbnf a.wav         nothing but what the grammar has (docs/decoding.md)
   whisperctl transcribe --json --word-timestamps a.wav | jq '.segments[].words[]'
   whisperctl transcribe --output-format srt film.flac        writes film.srt, beside the recording
   whisperctl transcribe -f srt,txt -o texts -r recordings/   a whole folder; again after Ctrl-C, it goes on

@@ -40,8 +40,8 @@ def transcribe_recording(
     """Transcribe a recording of any length, with the memory of one piece and its texts.
 
     A language that was detected in the first piece with text is that of the others, unless `multilingual` is
-    chosen. A `prefix` is that of the first piece; an initial prompt is every piece's, if the text so far is not: it
-    is not where the prompt is to be carried, so that a piece then begins without the text before it.
+    chosen. A `prefix` is that of the first piece; an initial prompt is every piece's, if the text so far is not:
+    it is not where the prompt is to be carried, so that a piece then begins without the text before it.
 
     Args:
         source: as `audio.files.open_audio`. A pipe's content is held in memory, up to `audio.files.MAX_BYTES`.

@@ -227,6 +227,11 @@ def test_a_bad_choice_is_refused_by_name_and_the_connection_goes_on(talk: WireTa
     [
         ({"suppress_tokens": [60_000]}, "bad-option", "base has 51865 tokens, none is 60000"),
         ({"clip_timestamps": [2, 1]}, "bad-option", "must rise"),
+        (
+            {"grammar": 'root ::= "a'},
+            "bad-option",
+            "grammar cannot be read: line 1: a quotation mark is not closed",
+        ),
         ({"beam_size": 10**40}, "bad-option", "not in the range 1 to 8"),
         ({"language": "xx"}, "unknown-language", "'xx'"),
         ({"task": "sing"}, "unknown-task", "'sing'"),
@@ -246,6 +251,8 @@ def test_what_the_model_cannot(talk: WireTalk, chosen: dict[str, Any], code: str
 def test_live_speech_refuses_what_is_not_for_it(talk: WireTalk, name: str) -> None:
     choice = CHOICES[name]
     value: Any = not choice.default if choice.kind is bool else choice.high if choice.kind is not str else "x"
+    if name.startswith("grammar"):
+        value = {"grammar": 'root ::= "x"', "grammar_rule": "x", "grammar_penalty": 1}[name]
     for event, more in (("transcribe", {"live": True}), ("listen", {})):
         talk.send(event, id=event, **more, **{name: [value] if choice.many else value})
         data = talk.wait("error", when=lambda data: data.get("id") == event)[1]  # noqa: B023

@@ -54,6 +54,9 @@ GIVEN: dict[str, tuple[list[str], Any]] = {
     "vad_min_speech_duration_ms": (["--vad-min-speech-duration-ms", "250"], 250),
     "vad_min_silence_duration_ms": (["--vad-min-silence-duration-ms", "500"], 500),
     "vad_speech_pad_ms": (["--vad-speech-pad-ms", "100"], 100),
+    "grammar": (["--grammar", 'root ::= "Yes." | "No."'], 'root ::= "Yes." | "No."'),
+    "grammar_rule": (["--grammar-rule", "order"], "order"),
+    "grammar_penalty": (["--grammar-penalty", "5"], 5.0),
     "hallucination_silence_threshold": (["--hallucination-silence-threshold", "2"], 2.0),
 }
 
@@ -114,6 +117,28 @@ def test_wrong_values_are_usage_and_name_the_flag(
     assert caught.value.code == cli.USAGE
     err = capsys.readouterr().err
     assert says in err and err.startswith("usage: whisperctl transcribe [OPTION")
+
+
+def test_a_grammar_may_be_in_a_file(
+    path: Path, clip: str, engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "orders.gbnf"
+    file.write_text('root ::= "Größer."\n', encoding="utf-8")
+    assert cli.main(["--socket", str(path), "transcribe", "--grammar", f"@{file}", clip]) == cli.OK
+    assert engine.heard[0][1].grammar == 'root ::= "Größer."\n'
+
+    def refused(name: str, says: str) -> None:
+        with pytest.raises(SystemExit) as caught:
+            cli.main(["transcribe", "--grammar", f"@{name}", clip])
+        assert caught.value.code == cli.USAGE
+        assert says in capsys.readouterr().err
+
+    refused(f"{file}x", f"argument --grammar: cannot read {file}x: No such file")
+    refused(str(tmp_path), f"cannot read {tmp_path}: Is a directory")
+    file.write_bytes(b'root ::= "Gr\xf6\xdfer"')
+    refused(str(file), "is no UTF-8")
+    file.write_text("#" * 1_000_000)
+    refused(str(file), "argument --grammar: is 100000 characters long, 8000 is the most")
 
 
 @pytest.mark.parametrize("command", ["transcribe", "listen"])

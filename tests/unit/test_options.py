@@ -29,9 +29,14 @@ def value_of(choice: Choice) -> Any:
     if choice.kind is bool:
         return not choice.default
     if choice.kind is str:
-        return choice.values[0] if choice.values else "de"
+        return text_of(choice.name, 12) if choice.name == "grammar" else "de"
     assert choice.low is not None and choice.high is not None
-    return choice.kind(choice.high)
+    return choice.kind(choice.low if choice.high == choice.default else choice.high)
+
+
+def text_of(name: str, length: int) -> str:
+    """A text of so many characters that may be chosen."""
+    return f'root ::= "{"x" * (length - 11)}"' if name == "grammar" else "x" * length
 
 
 def refused(values: dict[str, Any], name: str, why: str | None = None, **more: Any) -> None:
@@ -122,7 +127,7 @@ def test_a_whole_number_is_a_number() -> None:
 @pytest.mark.parametrize("name", TEXTS)
 def test_texts_at_their_longest_and_what_no_text_holds(name: str) -> None:
     choice = CHOICES[name]
-    assert read({name: "x" * choice.longest}) != Options()
+    assert read({name: text_of(name, choice.longest)}) != Options()
     refused({name: "x" * (choice.longest + 1)}, name, f"is {choice.longest + 1} characters long")
     refused({name: "a\0b"}, name, "holds a NUL")
     refused({name: "a\ud800"}, name, "half of a character")
@@ -186,6 +191,16 @@ def test_what_is_not_for_live_speech(name: str) -> None:
     # To say what is the case anyway is no choice.
     default = list(choice.default) if choice.many and choice.default is not None else choice.default
     assert read({name: default}, "listen", live=True) == Options()
+
+
+def test_a_grammar_that_is_none() -> None:
+    refused({"grammar": 'root ::= "a'}, "grammar", "cannot be read: line 1: a quotation mark is not closed")
+    refused({"grammar": 'a ::= "a"'}, "grammar", "cannot be read: has no rule 'root'")
+    assert read({"grammar": 'a ::= "a"', "grammar_rule": "a"}).grammar_rule == "a"
+    with pytest.raises(BadOption, match="^grammar cannot be read: line 2: there is no rule 'b'"):
+        read_texts({"grammar": "root ::=\n b"})
+    # None at all.
+    assert read({"grammar": "", "grammar_rule": "a"}).grammar == ""
 
 
 JSON = st.recursive(

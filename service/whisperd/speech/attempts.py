@@ -117,7 +117,7 @@ class Attempts:
 
     def __init__(self, model: WhisperModel, tokenizer: Tokenizer) -> None:
         self.model = model
-        self.decoder = Decoder(model)
+        self.decoder = Decoder(model, tokenizer)
         self._tokenizer = tokenizer
         self._context = model.manifest.dimensions.n_text_ctx
         self._silence = silence_value(model.manifest.loudest)

@@ -12,12 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import BadOption
 from .beam import Search, beam_search, best_drawn, drawn
 from .bundle import Manifest
+from .constraint import Constraint
+from .gbnf import parse
 from .model import WhisperModel
 from .options import Options
 from .prompting import Start, start
 from .rules import Rules, log_softmax
+from .tokenizer import Tokenizer
 from .types import Control, Float32Array, Known
 
 #: Tokens allowed for a clip: a constant for punctuation and short words, and a rate. Fast English speech has
@@ -125,10 +129,12 @@ def without_loop(tokens: Sequence[int]) -> tuple[int, ...]:
 
 
 class Decoder:
-    """Searches over one model."""
+    """Searches over one model; `tokenizer` is needed for grammars alone."""
 
-    def __init__(self, model: WhisperModel) -> None:
+    def __init__(self, model: WhisperModel, tokenizer: Tokenizer | None = None) -> None:
         self._model = model
+        self._tokenizer = tokenizer
+        self._constraint: tuple[tuple[str, str, float], Constraint] | None = None
         self._manifest: Manifest = model.manifest
         self._context = self._manifest.dimensions.n_text_ctx
 
@@ -159,6 +165,9 @@ class Decoder:
             cross: what `WhisperModel.encode` gave.
             work: what is to be found, and how.
             control: asked before every step whether to go on.
+
+        Raises:
+            BadOption: a grammar that cannot be followed, or has not the prefix.
         """
         manifest, options = self._manifest, work.options
         begin = start(
@@ -171,7 +180,8 @@ class Decoder:
             prefix=work.prefix,
         )
         limit = min(work.limit, self._context - len(begin.ids))
-        rules = Rules(manifest, options, work.seconds if work.timestamps else None, self._lead(work))
+        constraint = self._constrained(work)
+        rules = Rules(manifest, options, work.seconds if work.timestamps else None, self._lead(work), constraint)
         followed = options.beam_size if work.temperature == 0 else options.best_of
         if followed == 1:
             return self._greedy(cross, work, control, begin, rules, limit)
@@ -230,6 +240,22 @@ class Decoder:
             # The attention with which a token was chosen is that of the token before it.
             attention=None if looked is None else np.stack(looked[len(ids) - 1 :][: len(found[:limit])]),
         )
+
+    def _constrained(self, work: Work) -> Constraint | None:
+        """What the text has to follow; it is kept, since the windows of a clip follow the same."""
+        options = work.options
+        if not options.grammar:
+            return None
+        assert self._tokenizer is not None
+        key = (options.grammar, options.grammar_rule, options.grammar_penalty)
+        if self._constraint is None or self._constraint[0] != key:
+            grammar = parse(options.grammar, options.grammar_rule)
+            made = Constraint(grammar, self._tokenizer.spelling, options.grammar_penalty)
+            self._constraint = key, made
+        constraint = self._constraint[1]
+        if not constraint.state(work.prefix):
+            raise BadOption("grammar has no text that begins with the prefix", "grammar")
+        return constraint
 
     def _lead(self, work: Work) -> tuple[int, ...]:
         """The prefix as it would have been chosen: with the time that it begins at."""

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from ..errors import BadOption
 from .choice import Choice
+from .gbnf import MAX_CHARS, GrammarError, parse
 from .types import Pass
 
 #: Of a prompt: the decoder reads 223 tokens of it at most, which is some 1000 letters.
@@ -24,6 +25,8 @@ MAX_TEMPERATURES: Final = 8
 MAX_SUPPRESSED: Final = 1000
 MAX_RANGES: Final = 1000
 MAX_DETECTION_WINDOWS: Final = 20
+#: A penalty of this much lets nothing through that a grammar does not have.
+FORBIDDEN: Final = 100.0
 #: The reference's (openai/whisper, timing.py): marks that belong to the word behind, or before, them.
 PREPENDED, APPENDED = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"
 
@@ -193,6 +196,21 @@ class Options:
         high=30.0,
         unit="s",
     )
+    grammar: str | None = _choice(
+        None,
+        "what the text of a window may be, in GBNF as of whisper.cpp; a blank before the text is no part of it",
+        str,
+        nullable=True,
+        longest=MAX_CHARS,
+    )
+    grammar_rule: str = _choice("root", "the rule that the text is to be", str, longest=100)
+    grammar_penalty: float = _choice(
+        FORBIDDEN,
+        "taken from the log-probability of what the grammar does not have; 100: it never comes",
+        float,
+        low=0.0,
+        high=FORBIDDEN,
+    )
 
 
 def _choices() -> dict[str, Choice]:
@@ -236,6 +254,12 @@ def _made(chosen: dict[str, Any], where: str) -> Options:
     if any(after <= before for before, after in zip(times, times[1:], strict=False)):
         name = "clip_timestamps"
         raise BadOption(f"{where}: {name} must rise" if where else f"{name} must rise", name)
+    if grammar := chosen.get("grammar"):
+        try:
+            parse(grammar, chosen.get("grammar_rule", CHOICES["grammar_rule"].default))
+        except GrammarError as error:
+            why = f"grammar cannot be read: {error}"
+            raise BadOption(f"{where}: {why}" if where else why, "grammar") from None
     if language := chosen.get("language"):
         # BCP 47, as in "en-GB" or "pt_BR": Whisper knows languages, not regions.
         chosen["language"] = re.split("[-_]", language, maxsplit=1)[0].lower()

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .bundle import Manifest
+from .constraint import Constraint
 from .options import Options
 from .types import Float32Array
 
@@ -37,6 +38,7 @@ class Rules:
         options: what the client chose; its token ids are below the vocabulary's size.
         seconds: length of the window; None where no timestamps are asked for.
         lead: tokens that were not chosen, and count as if they had been: those of a prefix.
+        constraint: what the text has to follow beside.
     """
 
     def __init__(
@@ -45,12 +47,14 @@ class Rules:
         options: Options,
         seconds: float | None = None,
         lead: Sequence[int] = (),
+        constraint: Constraint | None = None,
     ) -> None:
         tokens = manifest.tokens
         self._begin = tokens.timestamp_begin
         self._eot = tokens.eot
         self._timestamps = seconds is not None
         self._lead = tuple(lead)
+        self._constraint = constraint
         self._penalty = np.float32(options.repetition_penalty)
         self._ngram = options.no_repeat_ngram_size
         # Above the end of text there are only special tokens and timestamps, and none of them is text.
@@ -77,10 +81,18 @@ class Rules:
             logits: float32[n_vocab].
 
         Returns:
-            float32[n_vocab], natural log-probabilities; -inf for what may not come.
+            float32[n_vocab], natural log-probabilities; -inf for what may not come. A grammar changes none of what
+            may come, so that a text that it has forced is seen to be improbable.
+
+        Raises:
+            BadOption: see `Constraint`.
         """
         if self._lead:
             chosen = (*self._lead, *chosen)
+        scores = self._unconstrained(logits, chosen)
+        return scores if self._constraint is None else self._constraint.apply(scores, chosen)
+
+    def _unconstrained(self, logits: Float32Array, chosen: Sequence[int]) -> Float32Array:
         masked = logits + (self._mask if chosen else self._first_mask)
         if self._penalty != 1 and chosen:
             self._penalise(masked, chosen)

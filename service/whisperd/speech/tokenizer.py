@@ -7,11 +7,13 @@ takes 35 MB for a vocabulary of this size, is loaded with the first text that ha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import BundleError
 
@@ -21,6 +23,35 @@ if TYPE_CHECKING:
 #: Offsets as little-endian uint32, one more than there are tokens, then the tokens' bytes, end to end.
 VOCABULARY = "vocabulary.data"
 TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """The bytes of all tokens of text, as numbers.
+
+    Attributes:
+        offsets: int[count + 1], where each token's bytes begin, and at last where they end.
+        data: uint8[all], end to end.
+        lengths: int[count]; there may be some of no length.
+    """
+
+    offsets: npt.NDArray[np.int64]
+    data: npt.NDArray[np.uint8]
+    lengths: npt.NDArray[np.int64]
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.lengths)
+
+    def of(self, token: int) -> list[int]:
+        """The bytes of one token."""
+        found: list[int] = self.data[self.offsets[token] : self.offsets[token + 1]].tolist()
+        return found
+
+    def byte(self, tokens: npt.NDArray[np.int64], at: int) -> npt.NDArray[np.int64]:
+        """The byte number `at` of each of some tokens, which are longer than that."""
+        return self.data[self.offsets[tokens] + at].astype(np.int64)
 
 
 class Tokenizer:
@@ -58,6 +89,12 @@ class Tokenizer:
         """UTF-8 of `tokens`, which may begin or end within a character; special ones left out."""
         offsets, text_tokens = self._offsets, len(self._offsets) - 1
         return b"".join(self._bytes[offsets[t] : offsets[t + 1]] for t in tokens if 0 <= t < text_tokens)
+
+    @cached_property
+    def spelling(self) -> Spelling:
+        """Of all tokens of text; only grammars need it."""
+        offsets = self._offsets.astype(np.int64)
+        return Spelling(offsets, np.frombuffer(self._bytes, np.uint8), np.diff(offsets))
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, special tokens neither added nor found in it.
