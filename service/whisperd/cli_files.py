@@ -13,7 +13,7 @@ from typing import Final
 
 from whisperd.cli_output import as_json
 from whisperd.client import ClientError, Transcript
-from whisperd.subtitles import WRITERS, Cue, cues_of_json
+from whisperd.subtitles import SHAPE, SHAPED, WRITERS, Cue, Shape, cues_of_json
 
 JSON: Final = "json"
 ALL: Final = "all"
@@ -148,15 +148,19 @@ def missing(recording: Recording, *, overwrite: bool) -> list[tuple[str, Path]]:
     return wanted
 
 
-def content(name: str, form: str, answer: Transcript) -> str:
+def content(name: str, form: str, answer: Transcript, shape: Shape = SHAPE) -> str:
     """A transcript in one of the formats.
+
+    Args:
+        shape: of cues, in the formats that have some.
 
     Raises:
         ClientError: the answer's segments are not what they should be.
     """
     if form == JSON:
         return json.dumps(as_json(name, answer.data), ensure_ascii=False, indent=2) + "\n"
-    return WRITERS[form](_cues(answer))
+    cues = _cues(answer)
+    return SHAPED[form](cues, shape) if form in SHAPED else WRITERS[form](cues)
 
 
 def _cues(answer: Transcript) -> list[Cue]:

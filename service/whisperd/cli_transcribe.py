@@ -6,6 +6,8 @@ import argparse
 import contextlib
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from whisperd.audio.files import MAX_BYTES, Source
@@ -29,11 +31,28 @@ from whisperd.client import Client, ClientError, Transcript
 from whisperd.errors import WhisperdError
 from whisperd.recording import transcribe_recording
 from whisperd.speech.options import CHOICES
+from whisperd.subtitles import SHAPE, SHAPED, Shape
 
 #: For the daemon to confirm that it has stopped working for us.
 CANCEL_SECONDS = 2.0
 
 FILES = f"WAV, FLAC, OGG, MP3 …, of any length; - for standard input, of at most {MAX_BYTES >> 20} MiB"
+
+
+@dataclass(frozen=True)
+class CueNumber:
+    """A number that says how cues are shown."""
+
+    help: str
+    least: int
+    most: int
+
+
+CUE_NUMBERS = {
+    "--max-line-width": CueNumber(f"columns of a line; default: {SHAPE.columns}", 10, 1000),
+    "--max-line-count": CueNumber(f"lines of a cue; default: {SHAPE.lines}", 1, 20),
+    "--max-words-per-line": CueNumber("words of a cue; default: as many as fit", 1, 1000),
+}
 
 EPILOG = """\
 examples:
@@ -45,6 +64,7 @@ examples:
   whisperctl transcribe --output-format srt film.flac        writes film.srt, beside the recording
   whisperctl transcribe -f srt,txt -o texts -r recordings/   a whole folder; again after Ctrl-C, it goes on
   whisperctl transcribe -f vtt --word-timestamps talk.ogg    short cues that come with their words
+  whisperctl transcribe -f srt --highlight-words song.mp3    each word underlined while it is said
   whisperctl transcribe --task translate --beam-size 5 german.wav
   ffmpeg -i film.mkv -ar 16000 -ac 1 -f wav - | whisperctl transcribe -
 
@@ -74,9 +94,39 @@ def fill(parser: argparse.ArgumentParser) -> None:
     files.add_argument("-o", "--output-dir", metavar="DIR", type=Path, help="write them there")
     files.add_argument("--overwrite", action="store_true", help="write files anew that are there already")
     files.add_argument("-r", "--recursive", action="store_true", help="look into folders of folders as well")
+    cues = parser.add_argument_group(
+        "subtitles", "Of srt and vtt. Words are given times for these; a cue is then cut where its words allow it."
+    )
+    for flag, what in CUE_NUMBERS.items():
+        cues.add_argument(
+            flag,
+            metavar="N",
+            type=_counted_in(what.least, what.most),
+            help=f"{what.help}; {what.least} to {what.most}",
+        )
+    cues.add_argument("--highlight-words", action="store_true", help="underline each word while it is said")
     add_options(
         parser.add_argument_group("decoding options", 'Named as in faster-whisper. "none" turns a threshold off.'),
         CHOICES.keys() - set(COMMON),
+    )
+
+
+def _counted_in(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdecimal() or not least <= int(text[:9]) <= most:
+            raise argparse.ArgumentTypeError(f"must be a whole number, {least} to {most}, not {text!r}")
+        return int(text)
+
+    return read
+
+
+def _shape(arguments: argparse.Namespace) -> Shape:
+    """How cues are to be shown."""
+    return Shape(
+        columns=arguments.max_line_width or SHAPE.columns,
+        lines=arguments.max_line_count or SHAPE.lines,
+        words=arguments.max_words_per_line or SHAPE.words,
+        highlight=arguments.highlight_words,
     )
 
 
@@ -94,6 +144,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _usage("--json prints, --output-format json writes files: choose one")
     if not formats and (arguments.output_dir or arguments.overwrite):
         return _usage("--output-dir and --overwrite are about files: --output-format says which")
+    if _shape(arguments) != SHAPE and not set(formats or ()) & set(SHAPED):
+        return _usage("subtitles are shown otherwise only in srt and vtt: --output-format says which")
     found = find(arguments.files, recursive=arguments.recursive)
     recordings = found.recordings
     if formats:
@@ -132,6 +184,9 @@ class _Batch:
         self._options = chosen(arguments)
         if arguments.output_format and set(arguments.output_format) != {"txt"}:
             self._options.setdefault("without_timestamps", False)  # of short clips as well
+        self._shape = _shape(arguments)
+        if self._shape != SHAPE:
+            self._options.setdefault("word_timestamps", True)
         self._ended = 0  # of the count, in whatever way
         self.done = self.failed = self.kept = 0
 
@@ -174,7 +229,7 @@ class _Batch:
         try:
             answer, seconds = self._transcribe(recording.name)
             for form, path in wanted:
-                write(path, content(recording.name, form, answer))
+                write(path, content(recording.name, form, answer, self._shape))
         except (WhisperdError, ClientError, OSError) as error:
             self.fail(recording.name, error)
             if isinstance(error, ClientError):

@@ -1,4 +1,4 @@
-"""Transcripts as files that other programs read: SubRip, WebVTT, plain text and tab-separated values. Pure.
+"""Transcripts as files that other programs read: SubRip, WebVTT, LRC, plain text, tab-separated values. Pure.
 
 Whatever a segment holds, what is written is well-formed: no cue is empty, each ends after it starts and before the
 next one starts, and no text can look like a time or a tag. Lines end with LF, which every player reads.
@@ -24,6 +24,26 @@ LINES: Final = 2
 PAUSE_S: Final = 2.0
 """Where words have times, nothing is shown through a longer pause."""
 
+
+@dataclass(frozen=True)
+class Shape:
+    """How cues are shown.
+
+    Attributes:
+        columns, lines: most of a cue; of more lines only where a long text's words have no times.
+        words: most of a cue, where they have times; 0 for as many as fit.
+        highlight: underline each word while it is said, where it has times.
+    """
+
+    columns: int = COLUMNS
+    lines: int = LINES
+    words: int = 0
+    highlight: bool = False
+
+
+SHAPE: Final = Shape()
+
+
 _SENTENCE_ENDS: Final = (".", "!", "?", "…", "。", "！", "？", "؟", "।")
 _CLAUSE_ENDS: Final = (*_SENTENCE_ENDS, ",", ";", ":", "，", "、", "；", "：", "،", "؛")
 _ARROW: Final = re.compile("-{2,}>")
@@ -35,6 +55,7 @@ class Cue:
 
     Attributes:
         words: the same text in parts, each with its spaces and times; empty where they are not known.
+        marked: the part of the text that is underlined, from its first letter to behind its last.
 
     Raises:
         ValueError: a time is not a finite number.
@@ -44,6 +65,7 @@ class Cue:
     end_s: float
     text: str
     words: tuple[Cue, ...] = ()
+    marked: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.start_s) and math.isfinite(self.end_s)):
@@ -87,24 +109,31 @@ def _cue(data: Mapping[str, Any], text_name: str, where: str, words: Sequence[Ma
 # --- files ------------------------------------------------------------------------------------------------
 
 
-def srt(cues: Iterable[Cue], *, columns: int = COLUMNS, lines: int = LINES) -> str:
-    """SubRip. It has no escapes: an arrow in a text becomes a shorter one, and `<` and `&` stay as they are.
-
-    Args:
-        columns, lines: most of a cue; of more lines only where a long text's words have no times.
-    """
-    blocks = _blocks(cues, ",", columns, lines, lambda text: _ARROW.sub("->", text))
+def srt(cues: Iterable[Cue], shape: Shape = SHAPE) -> str:
+    """SubRip. It has no escapes: an arrow in a text becomes a shorter one, and `<` and `&` stay as they are."""
+    blocks = _blocks(cues, ",", shape, lambda text: _ARROW.sub("->", text))
     return "\n".join(f"{number}\n{block}" for number, block in enumerate(blocks, 1))
 
 
-def vtt(cues: Iterable[Cue], *, columns: int = COLUMNS, lines: int = LINES) -> str:
-    """WebVTT (W3C). What would be a tag or an arrow is escaped. Arguments as `srt`."""
-    return "\n".join(["WEBVTT\n", *_blocks(cues, ".", columns, lines, _escaped)])
+def vtt(cues: Iterable[Cue], shape: Shape = SHAPE) -> str:
+    """WebVTT (W3C). What would be a tag or an arrow is escaped."""
+    return "\n".join(["WEBVTT\n", *_blocks(cues, ".", shape, _escaped)])
+
+
+def lrc(cues: Iterable[Cue]) -> str:
+    """LRC, as music players read it: a line for each segment, with the time at which it begins."""
+    rows = []
+    for start, _, cue in _timed(_cleaned(cues)):
+        minutes, hundredths = divmod(start // 10, 6000)
+        # A text that begins like a time has a space before it.
+        space = " " if cue.text.startswith("[") else ""
+        rows.append(f"[{minutes:02}:{hundredths // 100:02}.{hundredths % 100:02}]{space}{cue.text}\n")
+    return "".join(rows)
 
 
 def tsv(cues: Iterable[Cue]) -> str:
     """A heading and a line for each segment: start and end in milliseconds, and the text, with tabs between."""
-    rows = [f"{start}\t{end}\t{text}\n" for start, end, text in _timed(_cleaned(cues))]
+    rows = [f"{start}\t{end}\t{cue.text}\n" for start, end, cue in _timed(_cleaned(cues))]
     return "".join(["start\tend\ttext\n", *rows])
 
 
@@ -114,18 +143,20 @@ def txt(cues: Iterable[Cue]) -> str:
 
 
 WRITERS: Final[Mapping[str, Callable[[Iterable[Cue]], str]]] = MappingProxyType(
-    {"srt": srt, "vtt": vtt, "tsv": tsv, "txt": txt}
+    {"srt": srt, "vtt": vtt, "lrc": lrc, "tsv": tsv, "txt": txt}
 )
 """By the file name's ending."""
 
+SHAPED: Final[Mapping[str, Callable[[Iterable[Cue], Shape], str]]] = MappingProxyType({"srt": srt, "vtt": vtt})
+"""Those that show cues, and may show them otherwise."""
 
-def _blocks(
-    cues: Iterable[Cue], mark: str, columns: int, lines: int, written: Callable[[str], str]
-) -> Iterator[str]:
+
+def _blocks(cues: Iterable[Cue], mark: str, shape: Shape, written: Callable[[str], str]) -> Iterator[str]:
     """The cues as both formats have them: a line with the times, and the text's lines."""
-    for start, end, text in _timed(_split(cues, columns, lines)):
-        broken = "".join(f"{written(line)}\n" for line in _broken(text, columns, lines))
-        yield f"{_time(start, mark)} --> {_time(end, mark)}\n{broken}"
+    split = _split(cues, shape)
+    for start, end, cue in _timed(_highlighted(split) if shape.highlight else split):
+        lines = "".join(f"{line}\n" for line in _lines(cue, shape, written))
+        yield f"{_time(start, mark)} --> {_time(end, mark)}\n{lines}"
 
 
 # --- texts and times --------------------------------------------------------------------------------------
@@ -144,16 +175,16 @@ def _cleaned(cues: Iterable[Cue]) -> Iterator[Cue]:
             yield Cue(cue.start_s, cue.end_s, text, cue.words)
 
 
-def _timed(cues: Iterable[Cue]) -> list[tuple[int, int, str]]:
-    """(start, end, text), in milliseconds: each lasts at least one, and is over when the next one starts."""
-    timed: list[tuple[int, int, str]] = []
+def _timed(cues: Iterable[Cue]) -> list[tuple[int, int, Cue]]:
+    """(start, end, cue), in milliseconds: each lasts at least one, and is over when the next one starts."""
+    timed: list[tuple[int, int, Cue]] = []
     for cue in cues:
         start = max(round(cue.start_s * 1000), 0)
         if timed:
-            before, end, text = timed[-1]
+            before, end, earlier = timed[-1]
             start = max(start, before + 1)
-            timed[-1] = before, min(end, start), text
-        timed.append((start, max(round(cue.end_s * 1000), start + 1), cue.text))
+            timed[-1] = before, min(end, start), earlier
+        timed.append((start, max(round(cue.end_s * 1000), start + 1), cue))
     return timed
 
 
@@ -171,45 +202,73 @@ def _escaped(text: str) -> str:
 # --- lines and cues ---------------------------------------------------------------------------------------
 
 
-def _broken(text: str, columns: int, lines: int) -> list[str]:
-    """The lines of a text, about equally long."""
-    needed = width(text)
+def _broken(text: str, shape: Shape) -> list[tuple[int, int]]:
+    """The lines of a text, about equally long: start and end of each."""
+    needed, columns = width(text), shape.columns
     # A wide letter has two columns.
-    least = needed if needed <= columns else min(max(-(-needed // lines), 2), columns)
+    least = needed if needed <= columns else min(max(-(-needed // shape.lines), 2), columns)
     for room in range(least, columns + 1):
         broken = wrap(text, room)
-        if len(broken) <= lines:
+        if len(broken) <= shape.lines:
             break
-    return [text[start:end] for start, end in broken]
+    return broken
 
 
-def _split(cues: Iterable[Cue], columns: int, lines: int) -> Iterator[Cue]:
+def _lines(cue: Cue, shape: Shape, written: Callable[[str], str]) -> Iterator[str]:
+    """The lines of a cue, with what is underlined."""
+    first, last = cue.marked
+    for start, end in _broken(cue.text, shape):
+        low, high = (min(max(place, start), end) for place in (first, last))
+        parts = [written(cue.text[a:b]) for a, b in ((start, low), (low, high), (high, end))]
+        if low < high:
+            parts[1] = f"<u>{parts[1]}</u>"
+        yield "".join(parts)
+
+
+def _split(cues: Iterable[Cue], shape: Shape) -> Iterator[Cue]:
     """The cues, those that are too long in parts as their words allow it; an SRT's and a VTT's are the same."""
     for cue in _cleaned(cues):
         words = cue.words
         # Parts that are not the text would lose some of it.
         if _clean("".join(word.text for word in words)) != cue.text:
-            yield cue
+            yield Cue(cue.start_s, cue.end_s, cue.text)
             continue
         while words:
-            count = _fitting(words, columns, lines)
+            count = _fitting(words, shape)
             part, words = words[:count], words[count:]
             text = _clean("".join(word.text for word in part))
             if text:
-                yield Cue(part[0].start_s, part[-1].end_s, text)
+                yield Cue(part[0].start_s, part[-1].end_s, text, part)
 
 
-def _fitting(words: Sequence[Cue], columns: int, lines: int) -> int:
+def _highlighted(cues: Iterable[Cue]) -> Iterator[Cue]:
+    """Each cue once for each of its words, which is underlined, and once for each pause between two."""
+    for cue in cues:
+        at_s, said = cue.start_s, ""
+        for word in cue.words:
+            said += word.text
+            plain, end = _clean(word.text), len(_clean(said))
+            if not plain:
+                continue
+            if word.start_s > at_s:
+                yield Cue(at_s, word.start_s, cue.text)
+            yield Cue(word.start_s, word.end_s, cue.text, marked=(end - len(plain), end))
+            at_s = max(at_s, word.end_s)
+        if not cue.words:
+            yield cue
+
+
+def _fitting(words: Sequence[Cue], shape: Shape) -> int:
     """How many of the words make one cue: up to a pause; else up to the end of a sentence or a clause, late."""
     count, text = 1, words[0].text
     for before, word in zip(words, words[1:], strict=False):
         text += word.text
         if word.start_s - before.end_s > PAUSE_S:
             return count
-        if len(wrap(_clean(text), columns)) > lines:
+        if count == shape.words or len(wrap(_clean(text), shape.columns)) > shape.lines:
             break
         count += 1
-    if count == len(words):
+    if count in (len(words), shape.words):
         return count
     for ends in (_SENTENCE_ENDS, _CLAUSE_ENDS):
         for shorter in range(count, count // 2, -1):

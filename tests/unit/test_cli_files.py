@@ -24,6 +24,7 @@ from whisperd.client import Transcript
 from whisperd.config import Limits
 from whisperd.speech.options import Options
 from whisperd.speech.types import Transcription
+from whisperd.subtitles import Shape
 
 
 @pytest.fixture
@@ -74,12 +75,13 @@ def test_all_formats_beside_the_recording(path: Path, tmp_path: Path, capsys: py
     assert (cue.start.total_seconds(), cue.end.total_seconds(), cue.content) == (0.0, 1.0, "16000 samples")
     (caption,) = webvtt.read(str(base) + ".vtt")
     assert (caption.start, caption.end, caption.text) == ("00:00:00.000", "00:00:01.000", "16000 samples")
+    assert (tmp_path / "talk.v2.lrc").read_text() == "[00:00.00]16000 samples\n"
     told = json.loads((tmp_path / "talk.v2.json").read_text())
     assert told["file"] == file and told["text"] == "16000 samples" and told["segments"][0]["end"] == 1.0
     assert out == ""
     first, last = err.splitlines()
     assert first.startswith(
-        f"{file} -> {base}.srt, {base}.vtt, {base}.tsv, {base}.txt, {base}.json: 1.0 s of audio"
+        f"{file} -> {base}.srt, {base}.vtt, {base}.lrc, {base}.tsv, {base}.txt, {base}.json: 1.0 s of audio"
     )
     assert last == "1 recording: 1 transcribed"
 
@@ -89,8 +91,58 @@ def test_formats() -> None:
     assert formats_of("TXT, srt,srt") == ("srt", "txt")
     assert formats_of("all") == FORMATS == formats_of("srt,all")
     for wrong in ("", "doc", "srt,", "srt;vtt"):
-        with pytest.raises(ValueError, match="is none of srt, vtt, tsv, txt, json, all"):
+        with pytest.raises(ValueError, match="is none of srt, vtt, lrc, tsv, txt, json, all"):
             formats_of(wrong)
+
+
+@pytest.mark.parametrize(
+    ("flags", "shape"),
+    [
+        (["--max-line-width", "10"], Shape(columns=10)),
+        (["--max-line-count", "20"], Shape(lines=20)),
+        (["--max-words-per-line", "1"], Shape(words=1)),
+        (["--highlight-words"], Shape(highlight=True)),
+    ],
+)
+def test_how_subtitles_are_shown(
+    path: Path, tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, flags: list[str], shape: Shape
+) -> None:
+    file, shapes = wav(tmp_path), []
+    shaped = {"srt": lambda cues, shape: shapes.append(shape) or "x\n"}
+    monkeypatch.setattr(cli_files, "SHAPED", shaped)
+    assert run(path, "-f", "srt,txt", *flags, file) == cli.OK
+    assert shapes == [shape]
+    assert engine.heard[-1][1].word_timestamps, "cues are cut between words"
+    assert (Path(file).with_suffix(".srt").read_text(), Path(file).with_suffix(".txt").exists()) == ("x\n", True)
+    assert run(path, "-f", "srt", "--overwrite", file) == cli.OK
+    assert shapes[1:] == [Shape()] and not engine.heard[-1][1].word_timestamps
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (
+            ["-f", "srt", "--max-line-width", "9"],
+            "argument --max-line-width: must be a whole number, 10 to 1000, not '9'",
+        ),
+        (["-f", "srt", "--max-line-width", "1001"], "10 to 1000, not '1001'"),
+        (["-f", "srt", "--max-line-count", "0"], "argument --max-line-count: must be a whole number, 1 to 20"),
+        (["-f", "srt", "--max-line-count", "21"], "1 to 20, not '21'"),
+        (["-f", "srt", "--max-words-per-line", "two"], "argument --max-words-per-line: must be a whole number"),
+        (["-f", "srt", "--max-words-per-line", "1" * 30], "1 to 1000"),
+        (["-f", "txt", "--highlight-words"], "subtitles are shown otherwise only in srt and vtt"),
+        (["--max-line-count", "1"], "--output-format says which"),
+    ],
+)
+def test_subtitles_that_cannot_be_so(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], says: str
+) -> None:
+    try:
+        code = run(path, *flags, wav(tmp_path))
+    except SystemExit as left:
+        code = left.code
+    assert code == cli.USAGE
+    assert says in capsys.readouterr().err
 
 
 def test_times_of_segments_are_asked_for_where_a_file_shows_them(

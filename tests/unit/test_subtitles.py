@@ -18,7 +18,22 @@ from whisperd import protocol
 from whisperd.columns import width
 from whisperd.speech.options import Options
 from whisperd.speech.types import Segment, Word
-from whisperd.subtitles import COLUMNS, LINES, PAUSE_S, WRITERS, Cue, cues_of, cues_of_json, srt, tsv, txt, vtt
+from whisperd.subtitles import (
+    COLUMNS,
+    LINES,
+    PAUSE_S,
+    SHAPED,
+    WRITERS,
+    Cue,
+    Shape,
+    cues_of,
+    cues_of_json,
+    lrc,
+    srt,
+    tsv,
+    txt,
+    vtt,
+)
 
 
 def said(*words: tuple[float, float, str], text: str | None = None) -> Segment:
@@ -51,6 +66,12 @@ def test_tsv_and_txt() -> None:
         "start\tend\ttext\n0\t2500\tAsk not what your country can do for you\n3661001\t3663000\task <b>& more\n"
     )
     assert txt(TWO) == "Ask not what your country can do for you\nask <b>& more\n"
+
+
+def test_lrc() -> None:
+    assert lrc(TWO) == "[00:00.00]Ask not what your country can do for you\n[61:01.00]ask <b>& more\n"
+    # What looks like a time is none.
+    assert lrc([Cue(59.999, 60.5, "[00:01.00] so")]) == "[00:59.99] [00:01.00] so\n"
 
 
 def test_nothing_said() -> None:
@@ -113,6 +134,46 @@ def test_a_pause_ends_a_cue() -> None:
 
 def test_words_that_are_not_the_text_lose_none_of_it() -> None:
     assert "Hello there" in srt(cues_of([said((0.0, 0.5, " Hello"), text=" Hello there")]))
+
+
+# --- shown otherwise --------------------------------------------------------------------------------------
+
+SPOKEN = cues_of([said((0.0, 0.5, " Turn"), (0.5, 0.75, " left"), (1.0, 1.5, " <now>."), (1.5, 1.75, " ♪"))])
+
+
+def contents(written: str) -> list[str]:
+    return [cue.content for cue in srt_reader.parse(written)]
+
+
+def test_lines_of_another_length() -> None:
+    assert contents(srt(SPOKEN, Shape(columns=10))) == ["Turn left\n<now>. ♪"]
+    assert contents(srt(SPOKEN, Shape(columns=10, lines=1))) == ["Turn left", "<now>. ♪"]
+
+
+def test_so_many_words_at_most() -> None:
+    assert contents(srt(SPOKEN, Shape(words=3))) == ["Turn left <now>.", "♪"]
+    assert contents(srt(SPOKEN, Shape(words=1))) == ["Turn", "left", "<now>.", "♪"]
+    assert contents(srt(SPOKEN, Shape(words=4))) == contents(srt(SPOKEN))
+    # Where no words have times, nothing can be counted.
+    assert contents(srt([Cue(0.0, 1.0, "one two three")], Shape(words=1))) == ["one two three"]
+
+
+def test_each_word_is_underlined_while_it_is_said() -> None:
+    found = list(srt_reader.parse(srt(SPOKEN, Shape(highlight=True))))
+    assert [(cue.start.total_seconds(), cue.end.total_seconds(), cue.content) for cue in found] == [
+        (0.0, 0.5, "<u>Turn</u> left <now>. ♪"),
+        (0.5, 0.75, "Turn <u>left</u> <now>. ♪"),
+        (0.75, 1.0, "Turn left <now>. ♪"),
+        (1.0, 1.5, "Turn left <u><now>.</u> ♪"),
+        (1.5, 1.75, "Turn left <now>. <u>♪</u>"),
+    ]
+    assert "Turn left <u>&lt;now&gt;.</u> ♪" in vtt(SPOKEN, Shape(highlight=True))
+    assert contents(srt([Cue(0.0, 1.0, "one two")], Shape(highlight=True))) == ["one two"]
+
+
+def test_a_word_over_two_lines_is_underlined_in_both() -> None:
+    spoken = cues_of([said((0.0, 1.0, " abcdefghijklmnop"))])
+    assert contents(srt(spoken, Shape(columns=10, highlight=True))) == ["<u>abcdefgh</u>\n<u>ijklmnop</u>"]
 
 
 # --- constructors -----------------------------------------------------------------------------------------
@@ -200,7 +261,20 @@ def test_every_row_of_tsv_has_its_columns(cues: list[Cue]) -> None:
 
 
 @anything
+def test_underlined_or_not_the_text_and_its_order_are_the_same(cues: list[Cue]) -> None:
+    plain = Shape(columns=12, lines=3, words=4)
+    found = list(srt_reader.parse(srt(cues, Shape(12, 3, 4, highlight=True)), ignore_errors=False))
+    assert_in_order([(cue.start.total_seconds(), cue.end.total_seconds()) for cue in found])
+    seen = [re.sub("</?u>", "", cue.content) for cue in found]
+    once = [text for at, text in enumerate(seen) if at == 0 or seen[at - 1] != text]
+    wanted = contents(srt(cues, plain))
+    assert once == [text for at, text in enumerate(wanted) if at == 0 or wanted[at - 1] != text]
+
+
+@anything
 def test_writers_do_not_look_twice(cues: list[Cue]) -> None:
+    for shaped in SHAPED.values():
+        assert shaped(iter(cues), Shape(highlight=True)) == shaped(cues, Shape(highlight=True))
     for write in WRITERS.values():
         assert write(iter(cues)) == write(cues)
 
