@@ -8,8 +8,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from whisperd.audio.files import Source, open_audio
-from whisperd.audio.pieces import Piece, joined_text, pieces, prompt_of, weighted, within
+from whisperd.audio.pieces import Piece, joined_text, pieces, weighted
 from whisperd.client import Client, ServerError, Transcript
+from whisperd.errors import BadOption
+from whisperd.piecewise import Answer, changes
+from whisperd.speech.options import CHOICES, read
 
 if TYPE_CHECKING:
     from whisperd.wire import JsonObject
@@ -39,9 +42,7 @@ def transcribe_recording(
 ) -> Transcript:
     """Transcribe a recording of any length, with the memory of one piece and its texts.
 
-    A language that was detected in the first piece with text is that of the others, unless `multilingual` is
-    chosen. A `prefix` is that of the first piece; an initial prompt is every piece's, if the text so far is not:
-    it is not where the prompt is to be carried, so that a piece then begins without the text before it.
+    What is chosen holds of the whole: see `piecewise`.
 
     Args:
         source: as `audio.files.open_audio`. A pipe's content is held in memory, up to `audio.files.MAX_BYTES`.
@@ -91,32 +92,31 @@ def _options(
     options: Mapping[str, object], piece: Piece, before: Sequence[Transcript]
 ) -> dict[str, object] | None:
     """What is chosen for a piece, after the answers to those before it; None where nothing of it is meant."""
-    chosen = dict(options)
-    if isinstance(times := chosen.get("clip_timestamps"), (list, tuple)) and times:
-        chosen["clip_timestamps"] = within(times, piece.offset_s, piece.end_s)
-        if not chosen["clip_timestamps"]:
-            return None
-    if not before:
-        return chosen
-    chosen.pop("prefix", None)
-    if chosen.get("without_timestamps") is None:
-        chosen["without_timestamps"] = False  # the recording is long, even if its last piece is not
-    spoken = [answer for answer in before if answer.text]
-    if not spoken:
-        return chosen
-    # The daemon tells of several languages where it has chosen among them.
-    if not chosen.get("multilingual") and spoken[0].data.get("languages"):
-        chosen["language"] = spoken[0].language
-    cool = not _was_hot(spoken[-1], chosen.get("prompt_reset_on_temperature", 0.5))
-    if chosen.get("condition_on_previous_text") and cool and not chosen.get("carry_initial_prompt"):
-        chosen["initial_prompt"] = prompt_of((answer.text, answer.language) for answer in spoken)
-    return chosen
+
+    def option(name: str) -> object:
+        value = options.get(name)
+        return CHOICES[name].default if value is None else value
+
+    try:
+        times = read({"clip_timestamps": options.get("clip_timestamps")}).clip_timestamps
+    except BadOption:
+        return dict(options)  # the daemon says what is wrong with them
+    if times:
+        options = {**options, "clip_timestamps": times}
+    answers = [_answer(answer) for answer in before]
+    changed = changes(option, piece.offset_s, piece.end_s, answers, later=piece.offset > 0)
+    return None if changed is None else {**options, **changed}
 
 
-def _was_hot(answer: Transcript, limit: object) -> bool:
-    """Whether an answer's end needed a higher temperature."""
+def _answer(answer: Transcript) -> Answer:
     last = (answer.data.get("segments") or [{}])[-1].get("temperature")
-    return isinstance(last, (int, float)) and isinstance(limit, (int, float)) and last > limit
+    # The daemon tells of several languages where it has chosen among them.
+    return Answer(
+        answer.text,
+        answer.language,
+        bool(answer.data.get("languages")),
+        last if isinstance(last, (int, float)) else 0.0,
+    )
 
 
 def join_answers(parts: Sequence[tuple[float, Transcript]]) -> Transcript:

@@ -18,8 +18,8 @@ from whisperd.http import answers, fields, openapi, prepare, problems, schemas
 from whisperd.http.answers import Answer
 from whisperd.http.fields import OPENAI_CHOICES, read_form, read_json, read_openai
 from whisperd.http.metrics import Metrics
-from whisperd.http.piecewise import options_of_piece
 from whisperd.http.problems import BadField, HttpError, MissingField, UnknownField
+from whisperd.http.work import options_of_piece
 from whisperd.protocol import Outcome, Priority
 from whisperd.scheduler import Progress
 from whisperd.speech.options import CHOICES, Options

@@ -148,6 +148,24 @@ def test_stretches_are_those_of_the_recording(
     assert starts[2] == pytest.approx(starts[1] + ends[2] - ends[1], abs=1e-3)
 
 
+@pytest.mark.parametrize("times", [["a"], "0,1", [0.5, None], {"a": 1}, -1, [2, 1]])
+def test_times_that_are_none_are_for_the_daemon_to_refuse(
+    client: Client, recording: tuple[Path, Any], times: Any
+) -> None:
+    with pytest.raises(ServerError, match="clip_timestamps"):
+        transcribe_recording(client, recording[0], options={"clip_timestamps": times})
+
+
+def test_a_long_recording_has_times_whichever_of_its_pieces_is_meant(
+    client: Client, speaker: Speaker, recording: tuple[Path, Any]
+) -> None:
+    for told in ([5.0], 5):
+        speaker.heard.clear()
+        transcribe_recording(client, recording[0], options={"clip_timestamps": told})
+        assert {options.without_timestamps for _, options in speaker.heard} == {False}
+        assert len(speaker.heard) == 2 and speaker.heard[1][1].clip_timestamps == (0.0,)
+
+
 def test_no_part_of_a_recording(client: Client, speaker: Speaker, recording: tuple[Path, Any]) -> None:
     answer = transcribe_recording(client, recording[0], options={"clip_timestamps": [10.0]})
     assert (answer.text, answer.audio_seconds, answer.data["segments"]) == ("", 0.0, [])

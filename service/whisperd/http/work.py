@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .. import piecewise
 from ..actions import DISCONNECTED, NO_SPEECH, TRANSCRIBED, Report
 from ..audio.pcm import SAMPLE_RATE, Int16Samples
 from ..audio.pieces import join
 from ..connection import log_line
 from ..errors import BadAudio, WhisperdError
 from ..protocol import Outcome
+from ..speech.options import Options
 from ..speech.types import AUTO, SILENCE, Timings, Transcription
 from .answers import Answer
-from .piecewise import options_of_piece
 from .problems import Gone, about
 from .recording import Prepared, Recording
 
@@ -196,6 +197,27 @@ class Work:
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+
+def options_of_piece(
+    options: Options, start_s: float, end_s: float, before: Sequence[Transcription], *, later: bool
+) -> Options | None:
+    """What is chosen for a piece, see `piecewise.changes`; None: nothing of it is wanted."""
+    answers = [
+        piecewise.Answer(
+            result.text,
+            result.language,
+            bool(result.languages),
+            result.segments[-1].temperature if result.segments else 0.0,
+        )
+        for result in before
+    ]
+    changed = piecewise.changes(lambda name: getattr(options, name), start_s, end_s, answers, later=later)
+    if changed is None:
+        return None
+    if "clip_timestamps" in changed:
+        changed["clip_timestamps"] = tuple(changed["clip_timestamps"])
+    return replace(options, **changed)
 
 
 def _soon(loop: asyncio.AbstractEventLoop, settle: Callable[[Outcome], None], outcome: Outcome) -> None:
