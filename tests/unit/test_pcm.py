@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +10,8 @@ import numpy.typing as npt
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from traced import tracing
+from whisperd.audio import pcm, resample
 from whisperd.audio.pcm import MAX_CHANNELS, MAX_RATE, MIN_RATE, PcmConverter, PcmFormat, mix, to_int16
 from whisperd.errors import BadFormat, BadPayload
 
@@ -196,14 +197,10 @@ def test_a_long_stream_holds_no_memory() -> None:
     converter = PcmConverter(PcmFormat(44_100, 2, 2))
     payload = bytes(65_535)  # never a whole number of frames
     converter.push(payload)
-    tracemalloc.start()
-    try:
+    with tracing(pcm, resample) as held:
         for _ in range(200):
             converter.push(payload)
-        held = tracemalloc.get_traced_memory()[0]
-    finally:
-        tracemalloc.stop()
-    assert held < 100_000
+        assert held() < 100_000
 
 
 # --- formats ----------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tracemalloc
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from traced import tracing
 from whisperd.audio import resample as resample_module
 from whisperd.audio.resample import MAX_RATIO, PASS_BAND, RATE_TOLERANCE, Resampler, conversion_ratio
 
@@ -161,8 +161,7 @@ def test_output_comes_while_input_comes() -> None:
 def test_memory_is_bounded(rate: int) -> None:
     """For the worst ratios too, and however long the stream is."""
     block = np.zeros(rate // 8, np.float32)
-    tracemalloc.start(DEEP)
-    try:
+    with tracing(resample_module) as held:
         resampler = Resampler(rate, OUT)
         assert held() < 6_500_000
         resampler.push(block)
@@ -170,20 +169,7 @@ def test_memory_is_bounded(rate: int) -> None:
         for _ in range(23):
             resampler.push(block)
         after_all = held()
-    finally:
-        tracemalloc.stop()
     assert after_one > 0 and after_all - after_one < 500_000
-
-
-DEEP = 8  # frames of a traceback: from numpy's innermost function out to the resampler's
-
-
-def held() -> int:
-    """Bytes that the resampler's code has allocated and that are in use. What else goes on in the process, such as
-    a thread that another test has left behind, is not counted.
-    """
-    own = tracemalloc.Filter(True, resample_module.__file__, all_frames=True)
-    return sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([own]).traces)
 
 
 @settings(max_examples=500)
