@@ -42,7 +42,7 @@ def changes(
     """
     found: dict[str, Any] = {}
     if times := option("clip_timestamps"):
-        found["clip_timestamps"] = within(times, start_s, end_s)
+        found["clip_timestamps"] = tuple(within(times, start_s, end_s))
         if not found["clip_timestamps"]:
             return None
     if later and option("without_timestamps") is None:

@@ -213,11 +213,7 @@ def options_of_piece(
         for result in before
     ]
     changed = piecewise.changes(lambda name: getattr(options, name), start_s, end_s, answers, later=later)
-    if changed is None:
-        return None
-    if "clip_timestamps" in changed:
-        changed["clip_timestamps"] = tuple(changed["clip_timestamps"])
-    return replace(options, **changed)
+    return None if changed is None else replace(options, **changed)
 
 
 def _soon(loop: asyncio.AbstractEventLoop, settle: Callable[[Outcome], None], outcome: Outcome) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BadOption
-from .grammar import Byte, Call, Grammar
+from .grammar import END, Byte, Call, Grammar
 from .options import FORBIDDEN
 from .tokenizer import Spelling
 from .types import Float32Array
@@ -31,7 +31,7 @@ _NEVER: Final = np.float32(-np.inf)
 Way = tuple[int, ...]
 """Where in the grammar's elements one reading goes on, the innermost rule last; empty: it is complete."""
 State = frozenset[Way]
-"""All readings. None: the text has left the grammar."""
+"""All readings. Empty: the text has left the grammar."""
 
 
 class Constraint:
@@ -173,7 +173,7 @@ class Constraint:
             elif isinstance(element, Call):
                 # What comes behind the rule. If that is nothing, the rule stands in its caller's place, so that
                 # what is repeated does not lie ever deeper.
-                rest = (*way[:-1], way[-1] + 1) if elements[way[-1] + 1] is not None else way[:-1]
+                rest = (*way[:-1], way[-1] + 1) if elements[way[-1] + 1] is not END else way[:-1]
                 following = [(*rest, start) for start in rules[element.rule]]
             else:
                 following = [way[:-1]]

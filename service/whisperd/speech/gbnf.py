@@ -199,9 +199,8 @@ class _Parser:
             return []
         unit = item if len(item) == 1 else [self._rules.add([item])]
         if most is None:
-            number = len(self._rules.found)
             again = self._rules.add([[]])
-            self._rules.set(number, [[*unit, again], []])
+            self._rules.set(again.rule, [[*unit, again], []])
             return [*unit * least, again]
         optional: list[Byte | Call] = []
         for _ in range(most - least):

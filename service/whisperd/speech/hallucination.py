@@ -10,6 +10,7 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .coverage import LEAST_ADVANCE_S
 from .options import APPENDED, PREPENDED
 from .types import Segment, Word
 
@@ -22,8 +23,6 @@ PER_SHORT_S = 15.0
 WORDS, ODD, SLACK = 8, 3.0, 0.01
 #: So near to a window's start or end, nobody knows whether there is a silence: as if there were.
 EDGE_S = 2.0
-#: The next window begins so much later at least, or there might be no end.
-LEAST_ADVANCE_S = 1.0
 
 _MARKS = frozenset(PREPENDED + APPENDED + string.punctuation)
 

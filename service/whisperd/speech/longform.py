@@ -21,7 +21,7 @@ from .options import Options
 from .prompting import Prompts
 from .segments import Slice, cut, slices
 from .stretches import Voices, stretches
-from .types import AUTO, NO_VOICE, SILENCE, Control, Int16Samples, Segment
+from .types import AUTO, NO_VOICE, SILENCE, Control, Float32Array, Int16Samples, Segment
 from .vad import VoiceDetector
 from .windows import WINDOW, window_end
 
@@ -121,30 +121,28 @@ class LongForm:
         timestamps = len(pcm) > WINDOW if asked is None else not asked
         prefix = prompts.prefix
         watched = options.hallucination_silence_threshold is not None
-        wanted = self._wanted(pcm, options, control, watch)
+        whole = Ask(
+            language,
+            options.task,
+            control,
+            watch,
+            options=options,
+            allowed=self._allowed,
+            timestamps=timestamps,
+            align=timestamps or options.word_timestamps or watched,
+        )
+        wanted = self._wanted(pcm, whole)
         if not wanted:
             clip.reason = NO_VOICE
         if language == AUTO and options.language_detection_segments > 1 and not options.multilingual:
-            self._listen(
-                pcm,
-                wanted,
-                clip,
-                Ask(language, options.task, control, watch, options=options, allowed=self._allowed),
-                full=full,
-            )
+            self._listen(pcm, wanted, whole, clip, full=full)
         for begin, stop in wanted:
             seek, until = begin, stop
             while seek < stop:
                 control.step()
-                ask = Ask(
-                    language if options.multilingual else clip.language,
-                    options.task,
-                    control,
-                    watch,
-                    options=options,
-                    allowed=self._allowed,
-                    timestamps=timestamps,
-                    align=timestamps or options.word_timestamps or watched,
+                ask = replace(
+                    whole,
+                    language=language if options.multilingual else clip.language,
                     previous=prompts.previous(clip.said, prefix),
                     prefix=prefix,
                 )
@@ -156,13 +154,11 @@ class LongForm:
 
     def _window(self, pcm: Int16Samples, at: Stretch, ask: Ask, clip: Clip, *, full: bool) -> tuple[int, int]:
         """Decode one window; returns where the next one begins, and the latest place for it to end."""
-        control, watch = ask.control, ask.watch
         heard = pcm[at.start : at.end]
-        with timed(watch, "features", control):
-            if self._voice and not self._voice.heard(heard, control):
-                clip.reason = clip.reason if clip.segments else NO_VOICE
-                return at.end, at.stop
-            log_mel = self._mel(heard)
+        log_mel = self._features(heard, ask)
+        if log_mel is None:
+            clip.reason = clip.reason if clip.segments else NO_VOICE
+            return at.end, at.stop
         if log_mel.max() < NOTHING:
             return at.end, at.stop
         window = self._attempts.window(log_mel, len(heard) / SAMPLE_RATE, whole=ask.timestamps)
@@ -187,24 +183,30 @@ class LongForm:
         _keep(clip, made, found.decoded, ask.options)
         return following, until
 
-    def _wanted(
-        self, pcm: Int16Samples, options: Options, control: Control, watch: Stopwatch
-    ) -> list[tuple[int, int]]:
+    def _features(self, pcm: Int16Samples, ask: Ask) -> Float32Array | None:
+        """Log-mel of a window, as `LogMel` gives it; None where nobody speaks in it."""
+        with timed(ask.watch, "features", ask.control):
+            if self._voice and not self._voice.heard(pcm, ask.control):
+                return None
+            return self._mel(pcm)
+
+    def _wanted(self, pcm: Int16Samples, ask: Ask) -> list[tuple[int, int]]:
         """Starts and ends in samples of what is to be decoded."""
+        options = ask.options
         wanted = ranges(options.clip_timestamps, len(pcm))
         if not options.vad_filter:
             return wanted
         assert self._voice is not None  # `Transcriber.check` has seen to that
         voices, found = Voices.of(options), []
-        with timed(watch, "features", control):
+        with timed(ask.watch, "features", ask.control):
             for start, end in wanted:
-                probabilities = self._voice.probabilities(pcm[start:end], control)
+                probabilities = self._voice.probabilities(pcm[start:end], ask.control)
                 for first, last in stretches(probabilities, voices, end - start):
                     found.append((start + first, start + last))
         return found
 
     def _listen(
-        self, pcm: Int16Samples, wanted: list[tuple[int, int]], clip: Clip, ask: Ask, *, full: bool
+        self, pcm: Int16Samples, wanted: list[tuple[int, int]], ask: Ask, clip: Clip, *, full: bool
     ) -> None:
         """Find out the clip's language from its first windows, as many as it takes and as the client allows."""
         options = ask.options
@@ -216,11 +218,8 @@ class LongForm:
                     break
                 end = window_end(pcm[:stop], seek)
                 heard, seek = pcm[seek:end], end
-                with timed(ask.watch, "features", ask.control):
-                    if self._voice and not self._voice.heard(heard, ask.control):
-                        continue
-                    log_mel = self._mel(heard)
-                if log_mel.max() < NOTHING:
+                log_mel = self._features(heard, ask)
+                if log_mel is None or log_mel.max() < NOTHING:
                     continue
                 window = self._attempts.window(log_mel, len(heard) / SAMPLE_RATE)
                 told.append(self._attempts.languages(window, ask, full=full))
